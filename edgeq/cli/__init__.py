@@ -1,0 +1,94 @@
+"""The command line. Each command parses, calls one public function and prints."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from edgeq import __version__
+
+COMMANDS = {
+    "init": "Write a commented edgeq.toml for a model.",
+    "build": "Convert a model to integers, prove it, and write a bundle for each target.",
+    "bench": "Check a bundle's outputs, then measure its latency.",
+    "compare": "Compare two results, and fail when the new one is worse.",
+    "eval": "Measure accuracy on data, float beside int8.",
+    "inspect": "Show a model's operators, costs and memory, and what the targets say of them.",
+    "targets": "List, explain or check target descriptions.",
+    "doctor": "Show what is installed that some command needs, and how to get the rest.",
+}
+"""Name -> short help. The command `name` is the function `command` of edgeq.cli.<name>_command."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is used, so that `edgeq --help` stays instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"edgeq.cli.{name}_command").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from edgeq.documents import nearest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            guess = nearest(args[0], COMMANDS)
+            suggestion = f" Did you mean {guess!r}?" if guess else ""
+            ctx.fail(f"No such command {args[0]!r}.{suggestion}")
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="edgeq")
+def cli() -> None:
+    """Take a trained network to a phone, a Raspberry Pi or a microcontroller as fully integer
+    TFLite, prove that it computes what the host said, and measure how fast.
+
+    \b
+    edgeq build MODEL --target rpi --calibration-data samples.npz
+    edgeq bench build/rpi
+    """
+
+
+def main() -> None:
+    """The console script: run, print an EdgeqError with its hint, exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """What `edgeq ARGUMENTS` does; the exit code. The only place that catches EdgeqError."""
+    from edgeq.cli.console import print_error
+    from edgeq.errors import EdgeqError
+
+    try:
+        result: Any = cli.main(arguments, prog_name="edgeq", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as e:
+        e.show()
+        return e.exit_code
+    except click.Abort:
+        print_error("interrupted; nothing was changed", None)
+        return 130
+    except KeyboardInterrupt:
+        print_error("interrupted; nothing was changed", None)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except EdgeqError as e:
+        print_error(e.message, e.hint)
+        return e.exit_code

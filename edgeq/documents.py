@@ -1,0 +1,115 @@
+"""TOML and JSON documents into frozen dataclasses, with errors a person can act on."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from edgeq.errors import EdgeqError
+
+T = TypeVar("T")
+
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+
+
+def read_toml(path: Path, error: type[EdgeqError]) -> dict[str, Any]:
+    """The tables of the TOML file at `path`. Raises `error` when it is missing or malformed."""
+    try:
+        return tomllib.loads(read_text(path, error))
+    except tomllib.TOMLDecodeError as e:
+        raise error(f"{path}: not valid TOML: {e}") from e
+
+
+def read_json(path: Path, error: type[EdgeqError]) -> Any:
+    """The value in the JSON file at `path`. Raises `error` when it is missing or malformed."""
+    try:
+        return json.loads(read_text(path, error))
+    except (json.JSONDecodeError, RecursionError) as e:
+        raise error(f"{path}: not valid JSON: {e}") from e
+
+
+def read_text(path: Path, error: type[EdgeqError]) -> str:
+    """The UTF-8 text of `path`, at most MAX_DOCUMENT_BYTES long."""
+    try:
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            raise error(f"{path}: over {MAX_DOCUMENT_BYTES} bytes, this is no document of edgeq's")
+        return path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise error(f"{path}: {e.strerror or e}") from e
+    except UnicodeDecodeError as e:
+        raise error(f"{path}: not UTF-8 text (byte {e.start})") from e
+
+
+def decode(data: Any, kind: type[T], where: str, error: type[EdgeqError]) -> T:
+    """`data` (tables, lists, scalars) as a `kind`, a frozen dataclass.
+
+    An unknown key is an error that names `where`, the key and the nearest valid one.
+    """
+    _refuse_unknown_keys(data, kind, where, "", error)
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as e:
+        raise error(f"{where}: {e}") from e
+
+
+def encode(value: Any) -> Any:
+    """A frozen dataclass as plain tables and lists; keys that are None are left out."""
+    return _without_none(msgspec.to_builtins(value))
+
+
+def to_json(value: Any) -> str:
+    """Stable, readable JSON of plain tables: the same bytes for the same value."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def nearest(word: str, choices: typing.Iterable[str]) -> str | None:
+    """The choice that `word` was probably meant to be, or None."""
+    found = difflib.get_close_matches(word, sorted(choices), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_none(v) for v in value]
+    return value
+
+
+def _refuse_unknown_keys(
+    data: Any, kind: Any, where: str, at: str, error: type[EdgeqError]
+) -> None:
+    kind = _without_optional(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(data, dict):
+        hints = typing.get_type_hints(kind)
+        for key, value in data.items():
+            if key not in hints:
+                guess = nearest(str(key), hints)
+                raise error(
+                    f"{where}: unknown key {at}{key}",
+                    hint=f"did you mean {at}{guess}?" if guess else f"keys: {', '.join(hints)}",
+                )
+            _refuse_unknown_keys(value, hints[key], where, f"{at}{key}.", error)
+    elif origin is dict and isinstance(data, dict):
+        for key, value in data.items():
+            _refuse_unknown_keys(value, arguments[1], where, f"{at}{key}.", error)
+    elif origin in (tuple, list) and isinstance(data, list):
+        for i, value in enumerate(data):
+            _refuse_unknown_keys(value, arguments[0], where, f"{at.rstrip('.')}[{i}].", error)
+
+
+def _without_optional(kind: Any) -> Any:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        members = [k for k in typing.get_args(kind) if k is not type(None)]
+        if len(members) == 1:
+            return members[0]
+    return kind

@@ -1,0 +1,227 @@
+"""Opening a trained model: any accepted format becomes one float (or quantized) .tflite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq.errors import ConversionError, EdgeqError, MissingProgram, ModelError, WorkerError
+from edgeq.graph import Graph
+from edgeq.isolation import Worker
+from edgeq.tflite import read_graph
+from edgeq.tflite.writer import with_batch_of_one, with_signature
+
+EXPORT_ROUTES = ("frozen graph", "SavedModel")
+"""How Keras models and SavedModels become a .tflite, in the order tried."""
+
+EXPORT_LIMIT = 900.0
+"""Seconds that one route may take; MobileNetV2 takes 4."""
+
+MAX_MODEL_BYTES = 2 * 1024**3
+DEFAULT_SIGNATURE = "serving_default"
+
+_FORMATS = {"keras": ".keras", "h5": ".h5", "saved_model": "SavedModel folder", "tflite": ".tflite"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network as edgeq works with it.
+
+    `tflite` has batch 1, static shapes and a named signature; `graph` is the same, read.
+    `sha256` is of the source: the file, or a SavedModel folder's relative paths and contents.
+    `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
+    """
+
+    name: str
+    source: str
+    format: str
+    sha256: str
+    tflite: bytes
+    graph: Graph
+    route: str
+    failed: tuple[str, ...] = ()
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether any operator works on integers that stand for real numbers."""
+        return any(
+            t.quantization is not None and t.dtype in ("int8", "uint8", "int16")
+            for _, subgraph in self.graph.reachable()
+            for op in subgraph.ops
+            for i in op.outputs
+            for t in [subgraph.tensors[i]]
+        )
+
+
+def tensorflow_session() -> Worker:
+    """A TensorFlow process, importing in the background; for open_model() and convert().
+
+    Raises MissingProgram when TensorFlow is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("tensorflow") is None:
+        raise MissingProgram(
+            "TensorFlow is not installed; it opens Keras models and SavedModels and quantizes",
+            hint="pip install 'edgeq[tensorflow]'",
+        )
+    return Worker(
+        "edgeq.workers.tensorflow:Session",
+        environment={
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "KERAS_BACKEND": "tensorflow",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            # oneDNN may order sums by thread: constants folded here must not vary.
+            "TF_ENABLE_ONEDNN_OPTS": "0",
+            "TF_USE_LEGACY_KERAS": "0",
+        },
+    )
+
+
+def open_model(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    signature_key: str | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    allow_lambda: bool = False,
+    tensorflow: Worker | None = None,
+) -> Model:
+    """Open a .keras, .h5, SavedModel folder or .tflite.
+
+    `input_shapes` fixes dynamic dimensions by input name, batch included. `tensorflow` is a
+    tensorflow_session() to use; without one, a session is opened when the format needs it.
+
+    Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
+    dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
+    """
+    path = Path(path)
+    form = _format(path)
+    sha256 = _hash(path)
+    name = name or path.resolve().stem
+    if form == "tflite":
+        tflite = _prepare_tflite(_read(path), path.name, input_shapes or {})
+        route, failed = "opened as it is", []
+    else:
+        arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
+        if tensorflow is not None:
+            tflite, route, failed = _export(tensorflow, path, *arguments)
+        else:
+            with tensorflow_session() as session:
+                tflite, route, failed = _export(session, path, *arguments)
+    graph = read_graph(tflite, path.name)
+    _refuse_dynamic(graph, path.name)
+    return Model(name, path.name, form, sha256, tflite, graph, route, tuple(failed))
+
+
+def _format(path: Path) -> str:
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "saved_model"
+        raise ModelError(f"{path}: a folder without saved_model.pb is no SavedModel")
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as e:
+        raise ModelError(f"{path}: {e.strerror or e}", hint="check the path") from e
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if head[:4] == b"PK\x03\x04":
+        if path.suffix == ".pt2" or path.suffix == ".pt":
+            raise _unsupported(path, "a PyTorch file")
+        return "keras"
+    if head[:8] == b"\x89HDF\r\n\x1a\n":
+        return "h5"
+    if path.suffix == ".onnx":
+        raise _unsupported(path, "an ONNX file")
+    if path.suffix == ".tflite":
+        raise ModelError(
+            f"{path.name}: not a .tflite file (bytes 4 to 7 are {head[4:8]!r}, not b'TFL3')",
+            hint="the file is damaged, or a text page was downloaded in its place",
+        )
+    raise ModelError(
+        f"{path.name}: no model file that edgeq knows (it begins with {head[:8]!r})",
+        hint=f"edgeq opens: {', '.join(_FORMATS.values())}",
+    )
+
+
+def _unsupported(path: Path, what: str) -> ModelError:
+    return ModelError(
+        f"{path.name}: {what}, which edgeq does not open",
+        hint=f"convert it first; edgeq opens: {', '.join(_FORMATS.values())}",
+    )
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > MAX_MODEL_BYTES:
+        raise ModelError(f"{path.name}: over 2 GB, too large for a device")
+    return path.read_bytes()
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    else:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _prepare_tflite(
+    tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]
+) -> bytes:
+    if input_shapes:
+        raise ModelError(
+            f"{source}: --input-shape is for Keras models and SavedModels",
+            hint="a .tflite has its shapes fixed by the converter that wrote it",
+        )
+    graph = read_graph(tflite, source)
+    if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
+        tflite = with_batch_of_one(tflite)
+    if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
+        inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
+        tflite = with_signature(tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs))
+    return tflite
+
+
+def _unique(names: list[str]) -> list[str]:
+    return [f"{n}_{i}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+
+
+def _export(
+    session: Worker,
+    path: Path,
+    form: str,
+    signature_key: str | None,
+    input_shapes: dict[str, Sequence[int]],
+    allow_lambda: bool,
+) -> tuple[bytes, str, list[str]]:
+    failed: list[str] = []
+    last: EdgeqError | None = None
+    for route in EXPORT_ROUTES:
+        arguments = (str(path), form, route, signature_key, input_shapes, allow_lambda)
+        try:
+            return session.call("export", *arguments, time_limit=EXPORT_LIMIT), route, failed
+        except (ConversionError, WorkerError) as e:
+            failed.append(f"{route}: {e.message}")
+            last = e
+    assert last is not None
+    raise ConversionError(
+        f"{path.name}: no way to a .tflite worked:\n  " + "\n  ".join(failed), hint=last.hint
+    )
+
+
+def _refuse_dynamic(graph: Graph, source: str) -> None:
+    for port in graph.inputs:
+        if port.tensor.dynamic_dims:
+            raise ModelError(
+                f"{source}: input {port.name!r} has a dynamic dimension "
+                f"{port.tensor.dynamic_dims[0]}",
+                hint="convert it again with fixed input shapes",
+            )

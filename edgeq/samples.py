@@ -1,0 +1,397 @@
+"""Calibration and evaluation data: .npy, .npz, a folder of images, or a Python file.
+
+Every source becomes a `Samples`: numbered, read one at a time, never all in memory (an .npy is
+mapped, images are decoded when asked for, what a Python file yields is spooled to disk).
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.errors import DataError, UsageError
+from edgeq.graph import Port
+
+Arrays = tuple[NDArray[Any], ...]
+
+LABELS = "labels"
+"""The array of an .npz that holds the class of each sample."""
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_IMAGE_PIXELS = 100_000_000
+MAX_YIELDED = 100_000
+FUNCTIONS = ("representative_dataset", "get_calibration_data")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How pixels become numbers: value = (pixel - mean) / std, pixels being 0 to 255.
+
+    `size` is (height, width), `channels` 1 or 3; both default to what the model's input says.
+    """
+
+    mean: float
+    std: float
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`get(i)` gives sample i: one array for each input of the model, in its order, with batch 1.
+
+    The arrays are as they were found (any dtype, any shape); calibration.lint judges them.
+    `labels` holds the class number of each sample, where known.
+    """
+
+    source: str
+    count: int
+    get: Callable[[int], Arrays]
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def pick(self, indexes: Sequence[int]) -> Samples:
+        """The samples `indexes`, renumbered from 0."""
+        return Samples(
+            self.source,
+            len(indexes),
+            lambda i: self.get(indexes[i]),
+            None if self.labels is None else self.labels[list(indexes)],
+        )
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return (self.get(i) for i in range(self.count))
+
+
+def open_samples(
+    source: str | Path | Samples | NDArray[Any] | Mapping[str, NDArray[Any]],
+    inputs: Sequence[Port],
+    *,
+    images: ImageOptions | None = None,
+    labels: str | Path | None = None,
+) -> Samples:
+    """Samples for a model with these `inputs`, from a path or from arrays in memory.
+
+    A path is an .npy (one input), an .npz (arrays by input name, and `labels`), a folder of
+    images (`images` says how to scale them, `labels` is a CSV of file,class), or `file.py` or
+    `file.py:function`, whose function yields arrays, lists or dictionaries.
+
+    Raises DataError when it cannot be read or does not fit the inputs' names.
+    """
+    if isinstance(source, Samples):
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_arrays("array", {_only(inputs, "an array").name: source}, inputs)
+    if isinstance(source, Mapping):
+        return _from_arrays("arrays", dict(source), inputs)
+    path, function = _split_function(str(source))
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder", hint="check the path to the data")
+    if path.is_dir():
+        return _from_images(path, _only(inputs, "a folder of images"), images, labels)
+    if labels is not None:
+        raise UsageError(
+            "--labels goes with a folder of images",
+            hint="in an .npz, add the classes as an array named 'labels'",
+        )
+    if path.suffix == ".npy":
+        return _from_arrays(path.name, {_only(inputs, "an .npy").name: _load(path)}, inputs)
+    if path.suffix == ".npz":
+        return _from_npz(path, inputs)
+    if path.suffix == ".py":
+        return _from_function(path, function, inputs)
+    raise DataError(
+        f"{path.name}: no data that edgeq reads",
+        hint="it reads .npy, .npz, a folder of images, or file.py with representative_dataset()",
+    )
+
+
+def _only(inputs: Sequence[Port], what: str) -> Port:
+    if len(inputs) != 1:
+        raise DataError(
+            f"{what} holds one input, the model has {len(inputs)}",
+            hint=f"give an .npz with the arrays {', '.join(p.name for p in inputs)}",
+        )
+    return inputs[0]
+
+
+# --- Arrays ------------------------------------------------------------------------------------
+
+
+def _load(path: Path) -> Any:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as e:
+        raise _unreadable(path, e) from e
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if "pickle" in str(error):
+        return DataError(
+            f"{path.name}: holds pickled objects, which could run code",
+            hint="save plain numbers: np.save(path, np.asarray(x, dtype=np.float32))",
+        )
+    return DataError(f"{path.name}: not a readable array file: {error}", hint="save it again")
+
+
+def _from_npz(path: Path, inputs: Sequence[Port]) -> Samples:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as e:  # zipfile, zlib and numpy each have errors of their own for damage
+        if isinstance(e, MemoryError):
+            raise
+        raise _unreadable(path, e) from e
+    return _from_arrays(path.name, arrays, inputs)
+
+
+def _from_arrays(
+    source: str, arrays: dict[str, NDArray[Any]], inputs: Sequence[Port]
+) -> Samples:
+    labels = arrays.pop(LABELS, None)
+    names = [p.name for p in inputs]
+    if len(inputs) == len(arrays) == 1:
+        arrays = {names[0]: next(iter(arrays.values()))}
+    missing = [n for n in names if n not in arrays]
+    if missing:
+        raise DataError(
+            f"{source}: no array for input {missing[0]!r} (it has: {', '.join(sorted(arrays))})",
+            hint=f"name the arrays after the inputs: {', '.join(names)}",
+        )
+    columns = [arrays[n] for n in names]
+    counts = {len(c) if c.ndim else 0 for c in columns}
+    if labels is not None:
+        counts.add(len(labels))
+    if len(counts) != 1:
+        raise DataError(
+            f"{source}: arrays of different lengths: "
+            + ", ".join(f"{n} {len(arrays[n])}" for n in names)
+            + (f", labels {len(labels)}" if labels is not None else ""),
+            hint="sample i is row i of every array",
+        )
+
+    def get(i: int) -> Arrays:
+        return tuple(
+            _with_batch(np.asarray(c[i]), p) for c, p in zip(columns, inputs, strict=True)
+        )
+
+    return Samples(source, counts.pop(), get, _classes(labels, source))
+
+
+def _classes(labels: NDArray[Any] | None, source: str) -> NDArray[np.int64] | None:
+    if labels is None:
+        return None
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.argmax(axis=1)
+    if not np.issubdtype(labels.dtype, np.integer) and np.any(labels != np.round(labels)):
+        raise DataError(f"{source}: labels are not class numbers", hint="use 0, 1, 2, …")
+    return labels.reshape(len(labels)).astype(np.int64)
+
+
+def _with_batch(value: NDArray[Any], port: Port) -> NDArray[Any]:
+    """A sample without its batch dimension gets it; anything else is left for the lint."""
+    shape = port.tensor.shape
+    if value.shape == shape[1:] and shape[:1] == (1,):
+        return value[np.newaxis]
+    if value.shape + (1,) == shape[1:]:
+        return value[np.newaxis, ..., np.newaxis]
+    return value
+
+
+# --- Images ------------------------------------------------------------------------------------
+
+
+def parse_scaling(text: str) -> tuple[float, float]:
+    """"0..1", "-1..1", "0..255" or "MEAN,STD" -> (mean, std) of value = (pixel - mean) / std."""
+    number = r"\s*(-?\d+(?:\.\d+)?)\s*"
+    if match := re.fullmatch(rf"{number}\.\.{number}", text):
+        low, high = float(match[1]), float(match[2])
+        if high > low:
+            std = 255 / (high - low)
+            return -low * std, std
+    elif match := re.fullmatch(rf"{number},{number}", text):
+        mean, std = float(match[1]), float(match[2])
+        if std > 0:
+            return mean, std
+    raise UsageError(
+        f"image scaling {text!r} is not understood",
+        hint="write the range that the network was trained on, as 0..1, -1..1 or 0..255, "
+        "or MEAN,STD in pixel values",
+    )
+
+
+def _from_images(
+    folder: Path, port: Port, options: ImageOptions | None, labels: str | Path | None
+) -> Samples:
+    if options is None:
+        raise UsageError(
+            f"{folder}: say how pixels become numbers",
+            hint="--image-scaling 0..1 (or -1..1, 0..255, MEAN,STD), as the network was trained",
+        )
+    files = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+    )
+    if not files:
+        raise DataError(f"{folder}: no images in it", hint=f"it reads {' '.join(sorted(IMAGE_SUFFIXES))}")
+    size, channels = _image_shape(port, options)
+
+    def get(i: int) -> Arrays:
+        return (_decode(files[i], size, channels, options),)
+
+    return Samples(folder.name, len(files), get, _image_labels(folder, files, labels))
+
+
+def _image_shape(port: Port, options: ImageOptions) -> tuple[tuple[int, int], int]:
+    shape = port.tensor.shape
+    if len(shape) != 4:
+        raise DataError(
+            f"images need an input of shape (1, height, width, channels), {port.name!r} has {shape}"
+        )
+    size = options.size or (shape[1], shape[2])
+    channels = options.channels or shape[3]
+    if channels not in (1, 3):
+        raise DataError(
+            f"an image has 1 or 3 channels, input {port.name!r} has {channels}",
+            hint="give the data as .npy",
+        )
+    return size, channels
+
+
+def _decode(
+    path: Path, size: tuple[int, int], channels: int, options: ImageOptions
+) -> NDArray[np.float32]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise DataError(f"{path.name}: over {MAX_IMAGE_PIXELS} pixels")
+            converted = image.convert("L" if channels == 1 else "RGB")
+            if converted.size != (size[1], size[0]):
+                converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            pixels = np.asarray(converted, np.float32)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+        raise DataError(f"{path.name}: not a readable image: {e}", hint="remove or replace it") from e
+    values = (pixels - np.float32(options.mean)) / np.float32(options.std)
+    return values.reshape(1, size[0], size[1], channels).astype(np.float32)
+
+
+def _image_labels(
+    folder: Path, files: list[Path], table: str | Path | None
+) -> NDArray[np.int64] | None:
+    """Classes from a CSV of file,class, else from sub-folders when every image is in one."""
+    if table is None:
+        groups = [f.relative_to(folder).parts[0] for f in files if f.parent != folder]
+        if len(groups) != len(files) or len(set(groups)) < 2:
+            return None
+        order = sorted(set(groups))
+        return np.array([order.index(g) for g in groups], np.int64)
+    path = Path(table)
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = {row[0].strip(): row[1].strip() for row in csv.reader(stream) if len(row) >= 2}
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise DataError(f"{path}: not a readable CSV: {e}") from e
+    classes = []
+    for file in files:
+        key = file.relative_to(folder).as_posix()
+        value = rows.get(key, rows.get(file.name))
+        if value is None:
+            raise DataError(f"{path.name}: no class for {key}", hint="one row file,class an image")
+        classes.append(value)
+    if all(re.fullmatch(r"\d+", c) for c in classes):
+        return np.array([int(c) for c in classes], np.int64)
+    order = sorted(set(classes))
+    return np.array([order.index(c) for c in classes], np.int64)
+
+
+# --- A Python file -----------------------------------------------------------------------------
+
+
+def _split_function(source: str) -> tuple[Path, str | None]:
+    match = re.fullmatch(r"(.+\.py):(\w+)", source)
+    return (Path(match[1]), match[2]) if match else (Path(source), None)
+
+
+def _from_function(path: Path, function: str | None, inputs: Sequence[Port]) -> Samples:
+    spec = importlib.util.spec_from_file_location(f"edgeq_data_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        names = (function,) if function else FUNCTIONS
+        found = next((getattr(module, n) for n in names if callable(getattr(module, n, None))), None)
+        if found is None:
+            raise DataError(
+                f"{path.name}: no function {' or '.join(f'{n}()' for n in names)}",
+                hint="write a generator that yields one list of arrays a sample",
+            )
+        return _spool(path.name, found(), inputs)
+    except DataError:
+        raise
+    except Exception as e:
+        raise DataError(
+            f"{path.name}: {type(e).__name__}: {e}", hint="the error is in this file's own code"
+        ) from e
+
+
+def _spool(source: str, values: Iterable[Any], inputs: Sequence[Port]) -> Samples:
+    """Everything that is yielded, kept in an unnamed temporary file."""
+    file = tempfile.TemporaryFile()
+    places: list[list[tuple[int, np.dtype[Any], tuple[int, ...]]]] = []
+    for value in values:
+        if len(places) == MAX_YIELDED:
+            raise DataError(f"{source}: yields over {MAX_YIELDED} samples", hint="end the loop")
+        arrays = _yielded(value, inputs, f"{source}, sample {len(places)}")
+        entry = []
+        for array in arrays:
+            entry.append((file.seek(0, 2), array.dtype, array.shape))
+            file.write(array.tobytes())
+        places.append(entry)
+    file.flush()
+
+    def get(i: int) -> Arrays:
+        return tuple(_read_back(file, *place) for place in places[i])
+
+    return Samples(source, len(places), get)
+
+
+def _read_back(
+    file: Any, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> NDArray[Any]:
+    file.seek(offset)
+    raw = file.read(dtype.itemsize * math.prod(shape))
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+def _yielded(value: Any, inputs: Sequence[Port], where: str) -> Arrays:
+    if isinstance(value, Mapping):
+        missing = [p.name for p in inputs if p.name not in value]
+        if missing:
+            raise DataError(f"{where}: no value for input {missing[0]!r}")
+        items = [value[p.name] for p in inputs]
+    elif isinstance(value, list | tuple) and not (len(inputs) == 1 and np.ndim(value) > 1):
+        items = list(value)
+    else:
+        items = [value]
+    if len(items) != len(inputs):
+        raise DataError(
+            f"{where}: {len(items)} arrays for {len(inputs)} inputs",
+            hint=f"yield them in this order: {', '.join(p.name for p in inputs)}",
+        )
+    arrays = [np.asarray(v) for v in items]
+    if any(a.dtype == object for a in arrays):
+        raise DataError(f"{where}: not an array of numbers")
+    return tuple(_with_batch(a, p) for a, p in zip(arrays, inputs, strict=True))
