@@ -148,7 +148,7 @@ class Lint:
         if not len(samples):
             raise DataError(f"{samples.source}: no samples in it", hint="give 100 to 200")
         for number, sample in enumerate(samples):
-            yield self._check(number, sample)
+            yield self.check(number, sample)
 
     def findings(self) -> list[Finding]:
         found = [f for i in range(len(self._inputs)) for f in self._range_findings(i)]
@@ -179,7 +179,8 @@ class Lint:
             )
         return found
 
-    def _check(self, number: int, sample: Arrays) -> Arrays:
+    def check(self, number: int, sample: Arrays) -> Arrays:
+        """One sample, converted to the inputs' dtypes. Raises DataError."""
         values = []
         digest = hashlib.sha256()
         for i, (value, port) in enumerate(zip(sample, self._inputs, strict=True)):

@@ -37,26 +37,28 @@ def has_tflm() -> bool:
     return find_spec("tflite_micro") is not None
 
 
-def tflm(tflite: bytes, graph: Graph, arena_size: int | None = None) -> Worker:
-    """TensorFlow Lite Micro, in a generous arena unless its size is given.
-
-    Raises MissingProgram when the tflite-micro wheel is not installed.
-    """
+def require_tflm() -> None:
+    """Raise MissingProgram when the tflite-micro wheel is not installed."""
     if not has_tflm():
         raise MissingProgram(
             "the tflite-micro package is not installed: TensorFlow Lite Micro cannot be run here",
             hint="pip install 'edgeq[tflm]'",
         )
-    if arena_size is None:
-        activations = sum(t.bytes for t in graph.main.tensors if not t.is_constant)
-        arena_size = 2 * activations + TFLM_SPARE_BYTES
-    return Worker(
-        "edgeq.workers.tflm:Network",
-        tflite,
-        arena_size,
-        len(graph.main.inputs),
-        len(graph.main.outputs),
-    )
+
+
+def tflm(tflite: bytes, graph: Graph, *, all_tensors: bool = False) -> Worker:
+    """TensorFlow Lite Micro, in a generous arena.
+
+    Raises MissingProgram when the tflite-micro wheel is not installed.
+    """
+    require_tflm()
+    ports = (len(graph.main.inputs), len(graph.main.outputs))
+    return Worker("edgeq.workers.tflm:Network", tflite, ample_arena(graph), *ports, all_tensors)
+
+
+def ample_arena(graph: Graph) -> int:
+    """Bytes that are surely enough for TFLM on this computer."""
+    return 2 * sum(t.bytes for t in graph.main.tensors if not t.is_constant) + TFLM_SPARE_BYTES
 
 
 def run(network: Worker, samples: Iterable[Arrays]) -> Iterator[Arrays]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeq.documents import nearest
 from edgeq.errors import ConversionError, EdgeqError, MissingProgram, ModelError, WorkerError
 from edgeq.graph import Graph
 from edgeq.isolation import Worker
@@ -20,6 +22,9 @@ EXPORT_LIMIT = 900.0
 """Seconds that one route may take; MobileNetV2 takes 4."""
 
 MAX_MODEL_BYTES = 2 * 1024**3
+MAX_NAME = 63
+"""Characters of a model's name: C99 tells 63 of an identifier apart."""
+
 DEFAULT_SIGNATURE = "serving_default"
 
 _FORMATS = {"keras": ".keras", "h5": ".h5", "saved_model": "SavedModel folder", "tflite": ".tflite"}
@@ -80,18 +85,26 @@ def tensorflow_session() -> Worker:
     )
 
 
+def needs_tensorflow(source: str | Path) -> bool:
+    """Whether opening `source` will need TensorFlow, as far as its name tells."""
+    path = Path(source)
+    return path.is_dir() or (path.suffix in (".keras", ".h5", ".hdf5") and path.is_file())
+
+
 def open_model(
     path: str | Path,
     *,
     name: str | None = None,
     signature_key: str | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    output_names: Mapping[str, str] | Sequence[str] = (),
     allow_lambda: bool = False,
     tensorflow: Worker | None = None,
 ) -> Model:
     """Open a .keras, .h5, SavedModel folder or .tflite.
 
-    `input_shapes` fixes dynamic dimensions by input name, batch included. `tensorflow` is a
+    `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
+    outputs: all in their order, or some by their old name. `tensorflow` is a
     tensorflow_session() to use; without one, a session is opened when the format needs it.
 
     Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
@@ -100,7 +113,7 @@ def open_model(
     path = Path(path)
     form = _format(path)
     sha256 = _hash(path)
-    name = name or path.resolve().stem
+    name = name or identifier(path.resolve().stem)
     if form == "tflite":
         tflite = _prepare_tflite(_read(path), path.name, input_shapes or {})
         route, failed = "opened as it is", []
@@ -113,6 +126,9 @@ def open_model(
                 tflite, route, failed = _export(session, path, *arguments)
     graph = read_graph(tflite, path.name)
     _refuse_dynamic(graph, path.name)
+    if output_names:
+        tflite = _rename_outputs(tflite, graph, output_names, path.name)
+        graph = read_graph(tflite, path.name)
     return Model(name, path.name, form, sha256, tflite, graph, route, tuple(failed))
 
 
@@ -188,6 +204,38 @@ def _prepare_tflite(
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs))
     return tflite
+
+
+def identifier(text: str) -> str:
+    """`text` as a name that C files and arrays can have: "my net-2" -> "my_net_2"."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")
+    if not name[:1].isalpha():
+        name = f"model_{name}" if name else "model"
+    return name[:MAX_NAME]
+
+
+def _rename_outputs(
+    tflite: bytes, graph: Graph, names: Mapping[str, str] | Sequence[str], source: str
+) -> bytes:
+    old = [port.name for port in graph.outputs]
+    if isinstance(names, Mapping):
+        for name in names:
+            if name not in old:
+                guess = nearest(name, old)
+                raise ModelError(
+                    f"{source}: no output {name!r} to rename",
+                    hint=f"did you mean {guess}?" if guess else f"outputs: {', '.join(old)}",
+                )
+        new = [names.get(name, name) for name in old]
+    else:
+        new = list(names)
+    if len(new) != len(old) or len(set(new)) != len(new):
+        raise ModelError(
+            f"{source}: output names {', '.join(new)} for {len(old)} outputs",
+            hint=f"give one name each, all different, for: {', '.join(old)}",
+        )
+    key = graph.signatures[0].key if graph.signatures else DEFAULT_SIGNATURE
+    return with_signature(tflite, key, _unique([p.name for p in graph.inputs]), new)
 
 
 def _unique(names: list[str]) -> list[str]:

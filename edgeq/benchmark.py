@@ -1,0 +1,466 @@
+"""How fast a model runs on this computer, in LiteRT: the outputs first, then the stopwatch.
+
+Each model lives in a child process of its own. Where two are compared they take turns within
+one run, so that a machine that slows down slows both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.environment import describe_host
+from edgeq.errors import DataError, MeasurementError, ModelError, UsageError, VerificationError
+from edgeq.graph import NUMPY_TYPES, Graph, Tensor
+from edgeq.isolation import Worker
+from edgeq.measurement import (
+    Check,
+    Delegated,
+    Measurement,
+    Memory,
+    Speedup,
+    State,
+)
+from edgeq.quantization import dequantize, quantize
+from edgeq.stats import block_ratio, judge, summarize
+from edgeq.tflite import read_graph
+
+Arrays = tuple[NDArray[Any], ...]
+Progress = Callable[[str, int, int], None]
+
+BLOCKS = 10
+"""Turns that each model takes: enough for a 95 % interval of their ratios, which needs 6."""
+
+MAX_SAMPLES = 1_000_000
+"""A run ends here too, so that a network of a microsecond does not fill the disk with samples."""
+
+_REWARM = (1, 0.01)
+"""Warm-up of the later turns (runs, seconds): another process had the caches meanwhile."""
+
+_MARGIN = 60.0
+"""Seconds beyond `max_secs` for an inference that was under way when they ran out."""
+
+_SEED = 20260101
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How long to measure, by the names and defaults of TFLite's benchmark_model.
+
+    There are at least `num_runs` timed inferences and they take at least `min_secs`, but none
+    starts after `max_secs`; so too the warm-up before them.
+    """
+
+    num_runs: int = 50
+    warmup_runs: int = 1
+    warmup_min_secs: float = 0.5
+    min_secs: float = 1.0
+    max_secs: float = 150.0
+    num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        limits: dict[str, tuple[float, float]] = {
+            "num_runs": (1, MAX_SAMPLES),
+            "warmup_runs": (0, MAX_SAMPLES),
+            "warmup_min_secs": (0, 86400),
+            "min_secs": (0, 86400),
+            "max_secs": (0.001, 86400),
+            "num_threads": (1, 1024),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"{flag} {value}: out of range", hint=f"from {low:g} to {high:g} is possible"
+                )
+        if self.min_secs > self.max_secs:
+            raise UsageError(
+                f"--min-secs {self.min_secs:g} is more than --max-secs {self.max_secs:g}",
+                hint="raise --max-secs or lower --min-secs",
+            )
+
+
+DEFAULTS = BenchOptions()
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model to measure, on `inputs` in turn (each in the model's own order of inputs).
+
+    `golden` are the outputs that belong to them, `tolerance` how far others may be from these
+    (for each output; see check_outputs), and `reference` what made them.
+    """
+
+    name: str
+    tflite: bytes
+    inputs: Sequence[Arrays]
+    scheme: str
+    golden: Sequence[Arrays] | None = None
+    tolerance: Sequence[float] = ()
+    reference: str | None = None
+
+
+def bench(
+    path: Path,
+    options: BenchOptions = DEFAULTS,
+    *,
+    baseline: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Measurement]:
+    """Measure the .tflite file at `path`, and beside it `baseline`, its float original.
+
+    The inputs are random, the same at every call, over the range of their type. There are no
+    golden outputs, so nothing is checked, and the measurement says so.
+    """
+    tflite = _read(path)
+    graph = read_graph(tflite, str(path))
+    inputs = random_inputs(graph)
+    subject = Subject(path.stem, tflite, inputs, scheme_of(graph))
+    subjects = [subject]
+    if baseline is not None:
+        other = _read(baseline)
+        other_graph = read_graph(other, str(baseline))
+        other_inputs = translate_inputs(inputs, graph, other_graph)
+        subjects.append(Subject(baseline.stem, other, other_inputs, scheme_of(other_graph)))
+    return measure(subjects, target="host", options=options, progress=progress)
+
+
+def measure_model(
+    name: str,
+    tflite: bytes,
+    inputs: Sequence[Arrays],
+    *,
+    scheme: str,
+    target: str,
+    options: BenchOptions = DEFAULTS,
+    golden: Sequence[Arrays] | None = None,
+    tolerance: Sequence[float] = (),
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure one model. Raises VerificationError, before any timing, if `golden` is not met."""
+    subject = Subject(name, tflite, inputs, scheme, golden, tolerance)
+    return measure([subject], target=target, options=options, progress=progress)[0]
+
+
+def measure(
+    subjects: Sequence[Subject],
+    *,
+    target: str,
+    options: BenchOptions = DEFAULTS,
+    progress: Progress | None = None,
+) -> list[Measurement]:
+    """Measure `subjects` in alternating blocks (A B A B ...), each in a child process.
+
+    With more than one, the first is the one of interest and the second its baseline: the first's
+    Measurement has the `speedup`, baseline time over its own, by edgeq.stats.block_ratio.
+    """
+    count = max(1, min(BLOCKS, options.num_runs))
+    with contextlib.ExitStack() as stack:
+        graphs = [read_graph(s.tflite, s.name) for s in subjects]
+        for subject, graph in zip(subjects, graphs, strict=True):
+            _check_inputs(subject, graph)
+        workers = [
+            stack.enter_context(
+                Worker("edgeq.workers.timing:Timing", s.tflite, options.num_threads)
+            )
+            for s in subjects
+        ]
+        checks = [
+            _check(worker, subject, graph, options, progress)
+            for worker, subject, graph in zip(workers, subjects, graphs, strict=True)
+        ]
+        blocks: list[list[_Block]] = [[] for _ in subjects]
+        for number in range(count):
+            for worker, subject, done in zip(workers, subjects, blocks, strict=True):
+                left = options.max_secs - sum(b.wall_secs for b in done)
+                if left > 0:
+                    done.append(_time_block(worker, subject, options, number, count, left))
+            if progress:
+                progress("timing", number + 1, count)
+        facts = [w.call("describe", time_limit=_MARGIN) for w in workers]
+    made = [
+        _measurement(subject, target, options, own, check, fact)
+        for subject, own, check, fact in zip(subjects, blocks, checks, facts, strict=True)
+    ]
+    if len(made) > 1:
+        made[0] = replace(made[0], speedup=_speedup(made[1], blocks[1], blocks[0]))
+    return made
+
+
+def check_outputs(
+    expected: Sequence[Arrays],
+    got: Sequence[Arrays],
+    names: Sequence[str],
+    tolerance: Sequence[float] = (),
+) -> Check:
+    """Compare the outputs of each sample, `names` of them, element by element.
+
+    Raises VerificationError where an element is further away than its output's `tolerance` (in
+    steps of an integer output, else in its own values; none given means none at all), naming the
+    first. Two NaNs are equal.
+    """
+    allowed = tuple(tolerance) or (0.0,) * len(names)
+    if not len(names) == len(allowed) == len(expected[0]) == len(got[0]):
+        raise VerificationError(
+            f"the model has {len(got[0])} outputs, the golden outputs {len(expected[0])} "
+            f"and {len(allowed)} tolerances",
+            _REBUILD,
+        )
+    equal, worst, wrong, first = 0, 0.0, 0, None
+    for number, (wanted, given) in enumerate(zip(expected, got, strict=True)):
+        distances = []
+        for name, a, b, limit in zip(names, wanted, given, allowed, strict=True):
+            distance, where = _distance(a, b, f"golden input {number}, output {name}")
+            distances.append((distance, distance > limit))
+            if distance > limit and first is None:
+                first = (
+                    f"golden input {number}, output {name}, index {list(where)}: "
+                    f"expected {a[where]}, got {b[where]}, tolerance {limit:g}"
+                )
+        equal += all(distance == 0 for distance, _ in distances)
+        wrong += any(beyond for _, beyond in distances)
+        worst = max([worst, *(distance for distance, _ in distances)])
+    if first:
+        raise VerificationError(
+            f"{wrong} of {len(expected)} golden inputs give other outputs (up to {worst:g} apart); "
+            f"nothing was timed. First: {first}",
+            _REBUILD,
+        )
+    return Check(len(expected), equal, worst, allowed)
+
+
+def random_inputs(graph: Graph, count: int = 1) -> list[Arrays]:
+    """`count` samples for `graph`, the same at every call.
+
+    Floats are uniform in [-1, 1), quantized and short integers uniform over their whole type;
+    wider integers are 0 or 1, since they are indices, lengths and the like.
+    """
+    random = np.random.default_rng(_SEED)
+    return [tuple(_random(port.tensor, random) for port in graph.inputs) for _ in range(count)]
+
+
+def translate_inputs(inputs: Sequence[Arrays], source: Graph, other: Graph) -> list[Arrays]:
+    """`inputs` of `source` as the same real numbers for `other`, a different form of the model."""
+    by_name = {port.name: i for i, port in enumerate(source.inputs)}
+    order = [by_name.get(port.name, -1) for port in other.inputs]
+    if sorted(order) != list(range(len(source.inputs))):
+        order = list(range(len(source.inputs)))
+    shapes = [source.inputs[i].tensor.shape for i in order]
+    if shapes != [port.tensor.shape for port in other.inputs]:
+        raise DataError(
+            f"the baseline's inputs {_shapes(other)} are not the model's {_shapes(source)}",
+            hint="give the float original of the same network",
+        )
+    return [
+        tuple(
+            quantize(dequantize(sample[i], source.inputs[i].tensor), port.tensor)
+            for i, port in zip(order, other.inputs, strict=True)
+        )
+        for sample in inputs
+    ]
+
+
+def scheme_of(graph: Graph) -> str:
+    """What a .tflite file looks like: int8, uint8, int16x8, dynamic, float16 or float32."""
+    tensors = [
+        t for _, s in graph.reachable() for op in s.ops for i in op.tensors for t in [s.tensors[i]]
+    ]
+    computed = {t.dtype for t in tensors if not t.is_constant and t.quantization}
+    constant = {t.dtype for t in tensors if t.is_constant and (t.quantization or t.is_float)}
+    for dtype, scheme in (("int16", "int16x8"), ("int8", "int8"), ("uint8", "uint8")):
+        if dtype in computed:
+            return scheme
+    if "int8" in constant:
+        return "dynamic"
+    return "float16" if "float16" in constant else "float32"
+
+
+_REBUILD = (
+    "the model, or the version of LiteRT that runs it, is not what the golden outputs were made "
+    "with; build the bundle again with this version"
+)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What edgeq.workers.timing:Timing.measure answers; samples in ns."""
+
+    warmup: list[int]
+    samples: list[int]
+    before: State
+    after: State
+    wall_secs: float
+    cpu_secs: float
+    busy_secs: float | None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise ModelError(
+            f"{path}: {e.strerror or e}", hint="edgeq bench takes a bundle folder or a .tflite file"
+        ) from e
+
+
+def _check_inputs(subject: Subject, graph: Graph) -> None:
+    count = len(subject.inputs)
+    if count == 0 or (subject.golden is not None and len(subject.golden) != count):
+        raise DataError(
+            f"{subject.name}: {count} inputs and {len(subject.golden or ())} golden outputs",
+            hint="give at least one input, and its outputs to each or none at all",
+        )
+    for number, sample in enumerate(subject.inputs):
+        wanted = [(port.tensor.shape, port.tensor.dtype) for port in graph.inputs]
+        given = [(value.shape, value.dtype.name) for value in sample]
+        if wanted != given:
+            found = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in given)
+            raise DataError(
+                f"{subject.name}: input sample {number} is {found}; "
+                f"the model takes {_shapes(graph)}",
+                hint="give one array for each input, in the model's own order",
+            )
+
+
+def _check(
+    worker: Worker,
+    subject: Subject,
+    graph: Graph,
+    options: BenchOptions,
+    progress: Progress | None,
+) -> Check:
+    if subject.golden is None:
+        return Check(0, 0)
+    got = []
+    for number, sample in enumerate(subject.inputs):
+        got += worker.call("run", [sample], time_limit=options.max_secs + _MARGIN)
+        if progress:
+            progress("golden check", number + 1, len(subject.inputs))
+    names = [port.name for port in graph.outputs]
+    check = check_outputs(subject.golden, got, names, subject.tolerance)
+    return replace(check, reference=subject.reference)
+
+
+def _time_block(
+    worker: Worker, subject: Subject, options: BenchOptions, number: int, count: int, left: float
+) -> _Block:
+    warmup_runs, warmup_min_secs = _REWARM
+    if number == 0:
+        warmup_runs, warmup_min_secs = options.warmup_runs, options.warmup_min_secs
+    answer = worker.call(
+        "measure",
+        subject.inputs,
+        warmup_runs,
+        min(warmup_min_secs, options.max_secs),
+        -(-options.num_runs // count),
+        options.min_secs / count,
+        left,
+        MAX_SAMPLES // count,
+        time_limit=options.max_secs + left + _MARGIN,
+    )
+    return _Block(**answer)
+
+
+def _measurement(
+    subject: Subject,
+    target: str,
+    options: BenchOptions,
+    blocks: Sequence[_Block],
+    check: Check,
+    facts: dict[str, Any],
+) -> Measurement:
+    samples = tuple(s for block in blocks for s in block.samples)
+    delegated = Delegated(*facts["delegated"]) if facts["delegated"] else None
+    peak = facts["peak_rss_delta"]
+    wall = sum(b.wall_secs for b in blocks)
+    environment = describe_host(
+        blocks[0].before,
+        blocks[-1].after,
+        threads=options.num_threads,
+        engine_version=facts["engine_version"],
+        kernels="XNNPACK" if delegated and delegated.delegated else "built-in",
+        processor_share=sum(b.cpu_secs for b in blocks) / wall,
+        busy_elsewhere=_busy_elsewhere(blocks, wall),
+    )
+    verdict = judge(samples, environment)
+    if check.count == 0:
+        note = "the outputs were not checked: there are no golden ones"
+        verdict = replace(verdict, notes=(*verdict.notes, note))
+    return Measurement(
+        model=subject.name,
+        model_sha256=hashlib.sha256(subject.tflite).hexdigest(),
+        target=target,
+        engine="litert",
+        scheme=subject.scheme,
+        unit="ns",
+        tick_hz=1e9,
+        samples=samples,
+        blocks=tuple(len(b.samples) for b in blocks),
+        warmup_runs=len(blocks[0].warmup),
+        summary=summarize(samples),
+        verdict=verdict,
+        checks=check,
+        environment=environment,
+        first=facts["first"],
+        init=facts["init"],
+        memory=None if peak is None else Memory(peak),
+        delegated=delegated,
+    )
+
+
+def _busy_elsewhere(blocks: Sequence[_Block], wall: float) -> float | None:
+    """Cores that all other processes kept busy; None where the clock of 1/100 s is too coarse."""
+    busy = [b.busy_secs for b in blocks if b.busy_secs is not None]
+    if len(busy) < len(blocks) or wall < 0.5:
+        return None
+    return max(0.0, (sum(busy) - sum(b.cpu_secs for b in blocks)) / wall)
+
+
+def _speedup(
+    baseline: Measurement, baseline_blocks: Sequence[_Block], blocks: Sequence[_Block]
+) -> Speedup:
+    value, interval = block_ratio([b.samples for b in baseline_blocks], [b.samples for b in blocks])
+    return Speedup(baseline.model, baseline.scheme, baseline.model_sha256, value, interval)
+
+
+def _distance(a: NDArray[Any], b: NDArray[Any], where: str) -> tuple[float, tuple[int, ...]]:
+    """The largest difference of two arrays and its index."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise VerificationError(
+            f"{where}: {b.dtype} {list(b.shape)}, expected {a.dtype} {list(a.shape)}", _REBUILD
+        )
+    if a.size == 0 or a.tobytes() == b.tobytes():
+        return 0.0, ()
+    with np.errstate(invalid="ignore"):
+        wide = np.abs(a.astype(np.complex128) - b.astype(np.complex128))
+    same = (a == b) | ((a != a) & (b != b))
+    wide = np.where(same, 0.0, np.where(np.isnan(wide), np.inf, wide))
+    place = np.unravel_index(int(np.argmax(wide)), wide.shape)
+    return float(wide[place]), tuple(int(i) for i in place)
+
+
+def _random(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
+    if tensor.dtype not in NUMPY_TYPES:
+        raise MeasurementError(
+            f"input {tensor.name} is of type {tensor.dtype}, for which edgeq makes no values",
+            hint="bench a model whose inputs are numbers",
+        )
+    dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[tensor.dtype])
+    if dtype.kind in "fc":
+        return random.uniform(-1, 1, tensor.shape).astype(dtype)
+    if dtype.kind == "b" or (dtype.itemsize > 2 and tensor.quantization is None):
+        return random.integers(0, 2, tensor.shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    return random.integers(limits.min, limits.max, tensor.shape, dtype=dtype, endpoint=True)
+
+
+def _shapes(graph: Graph) -> str:
+    return ", ".join(f"{p.name} {p.tensor.dtype} {list(p.tensor.shape)}" for p in graph.inputs)

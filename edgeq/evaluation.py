@@ -1,0 +1,82 @@
+"""edgeq eval: the accuracy of a model on labelled data, float beside integer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq.bundle import is_bundle, open_bundle
+from edgeq.conversion import scheme_of
+from edgeq.errors import UsageError
+from edgeq.graph import Graph
+from edgeq.pipeline import Data, Opening, Progress, checked, prepare
+from edgeq.samples import Samples, open_samples
+from edgeq.tflite import read_graph
+from edgeq.verification import Fidelity, measure_accuracy, measure_fidelity
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracies are shares from 0 to 1, None where there are no labels or no float model;
+    `fidelity` is empty without a float model to compare with."""
+
+    model: str
+    scheme: str
+    source: str
+    samples: int
+    accuracy: float | None
+    float_accuracy: float | None
+    fidelity: tuple[Fidelity, ...]
+
+
+def evaluate(
+    source: str | Path,
+    data: Data,
+    *,
+    scheme: str | None = None,
+    opening: Opening | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Run `data.evaluation` through a bundle, a .tflite, or a trained model (which is converted
+    first, for which `data.calibration` is needed).
+
+    Raises DataError when there is neither a float model to compare with nor a label.
+    """
+    if data.evaluation is None:
+        raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
+    if is_bundle(Path(source)):
+        bundle = open_bundle(Path(source))
+        graph = read_graph(bundle.tflite, bundle.name)
+        samples = open_samples(
+            data.evaluation, graph.inputs, images=data.images, labels=data.labels_csv
+        )
+        return _evaluate(
+            bundle.name, bundle.tflite, graph, bundle.baseline, checked(samples, graph)
+        )
+    prepared = prepare(source, opening=opening, data=data, scheme=scheme, progress=progress)
+    model, conversion = prepared.model, prepared.conversion
+    assert prepared.evaluation is not None
+    baseline = None if model.is_quantized else model.tflite
+    return _evaluate(
+        model.name, conversion.tflite, conversion.graph, baseline, prepared.evaluation
+    )
+
+
+def _evaluate(
+    name: str, tflite: bytes, graph: Graph, baseline: bytes | None, samples: Samples
+) -> Evaluation:
+    fidelity: list[Fidelity] = []
+    if baseline is None:
+        accuracy, before = measure_accuracy(tflite, graph, samples), None
+    else:
+        fidelity = measure_fidelity(baseline, tflite, graph, samples)
+        accuracy, before = fidelity[0].accuracy, fidelity[0].float_accuracy
+    return Evaluation(
+        model=name,
+        scheme=scheme_of(graph),
+        source=samples.source,
+        samples=len(samples),
+        accuracy=accuracy,
+        float_accuracy=before,
+        fidelity=tuple(fidelity),
+    )

@@ -1,0 +1,145 @@
+"""What one model is made of, as plain facts for a table or for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeq.complexity import live_bytes, macs, parameters, total_macs
+from edgeq.conversion import scheme_of
+from edgeq.graph import Graph, Port
+from edgeq.operators import Gap, find_gaps, table_for
+from edgeq.targets import Target
+from edgeq.verification import Violation, find_violations
+
+
+@dataclass(frozen=True)
+class OperatorFact:
+    """One operator call; shapes without the constants' data, `live_bytes` while it runs."""
+
+    index: int
+    name: str
+    version: int
+    layer: str
+    inputs: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+    weights_per_channel: bool
+    macs: int
+    live_bytes: int
+
+
+@dataclass(frozen=True)
+class PortFact:
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True)
+class TargetFact:
+    """What one target says: operators its engine lacks, and bytes needed against bytes there."""
+
+    target: str
+    engine: str
+    gaps: tuple[Gap, ...]
+    needs_flash: int
+    has_flash: int | None
+    needs_ram_at_least: int
+    has_ram: int | None
+
+    @property
+    def fits(self) -> bool:
+        flash = self.has_flash is None or self.needs_flash <= self.has_flash
+        ram = self.has_ram is None or self.needs_ram_at_least <= self.has_ram
+        return flash and ram and not self.gaps
+
+
+@dataclass(frozen=True)
+class Inspection:
+    model: str
+    scheme: str
+    bytes: int
+    macs: int
+    parameters: int
+    peak_live_bytes: int
+    peak_operator: int
+    inputs: tuple[PortFact, ...]
+    outputs: tuple[PortFact, ...]
+    signatures: tuple[str, ...]
+    operators: tuple[OperatorFact, ...]
+    violations: tuple[Violation, ...]
+    targets: tuple[TargetFact, ...]
+
+
+def inspect_graph(graph: Graph, name: str, targets: list[Target]) -> Inspection:
+    """Everything that the file itself tells about `graph`, and what each target makes of it."""
+    alive = live_bytes(graph)
+    peak = max(range(len(alive)), key=alive.__getitem__)
+    return Inspection(
+        model=name,
+        scheme=scheme_of(graph),
+        bytes=graph.file_size,
+        macs=total_macs(graph),
+        parameters=parameters(graph),
+        peak_live_bytes=alive[peak],
+        peak_operator=peak,
+        inputs=tuple(map(port_fact, graph.inputs)),
+        outputs=tuple(map(port_fact, graph.outputs)),
+        signatures=tuple(s.key for s in graph.signatures),
+        operators=tuple(_operator(graph, i, alive[i]) for i in range(len(graph.main.ops))),
+        violations=tuple(find_violations(graph)),
+        targets=tuple(_target(graph, t, alive[peak]) for t in targets),
+    )
+
+
+def port_fact(port: Port) -> PortFact:
+    quantization = port.tensor.quantization
+    return PortFact(
+        name=port.name,
+        shape=port.tensor.shape,
+        dtype=port.tensor.dtype,
+        scale=quantization.scale if quantization else None,
+        zero_point=quantization.zero_point if quantization else None,
+    )
+
+
+def _operator(graph: Graph, index: int, alive: int) -> OperatorFact:
+    subgraph = graph.main
+    op = subgraph.ops[index]
+    inputs = [t for t in subgraph.input_tensors(op) if t is not None]
+    made = subgraph.output_tensors(op)[0] if op.outputs else None
+    quantization = made.quantization if made else None
+    return OperatorFact(
+        index=index,
+        name=op.name,
+        version=op.version,
+        layer=made.name if made else "",
+        inputs=tuple(t.shape for t in inputs),
+        output=made.shape if made else (),
+        dtype=made.dtype if made else "",
+        scale=quantization.scale if quantization else None,
+        zero_point=quantization.zero_point if quantization else None,
+        weights_per_channel=any(
+            t.is_constant and t.quantization is not None and t.quantization.per_channel
+            for t in inputs
+        ),
+        macs=macs(subgraph, op),
+        live_bytes=alive,
+    )
+
+
+def _target(graph: Graph, target: Target, peak: int) -> TargetFact:
+    engine = target.default_engine
+    return TargetFact(
+        target=target.name,
+        engine=engine,
+        gaps=tuple(find_gaps(graph, table_for(target, engine))),
+        needs_flash=graph.file_size,
+        has_flash=target.flash,
+        needs_ram_at_least=peak,
+        has_ram=target.ram,
+    )

@@ -1,0 +1,276 @@
+"""Measurement, Environment, Results: what was measured, where, and their JSON form.
+
+docs/results.md explains every key. Nothing here measures or computes; edgeq.stats does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeq import documents
+from edgeq.errors import MeasurementError
+
+SCHEMA = "edgeq.measurement"
+SCHEMA_VERSION = 1
+
+Unit = Literal["ns", "cycles", "instructions"]
+"""What one tick is. Instructions come from an emulator and never stand for time."""
+
+Direction = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The range that holds the true value with probability `confidence` (0 to 1) or more."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Samples in numbers (edgeq.stats.summarize has the formulas). All but `count` in ticks."""
+
+    count: int
+    first: float
+    min: float
+    max: float
+    mean: float
+    median: float
+    p5: float
+    p95: float
+    p99: float
+    std: float
+    mad: float
+    median_interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the median may be quoted. `reasons` say why not, `notes` what else to know."""
+
+    valid: bool
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """Golden inputs: how many samples, and how far their outputs were from the golden ones.
+
+    `max_difference` and `tolerance` (one for each output) are in steps of an integer output,
+    else in its own values. `reference` says what made the golden outputs. A `count` of 0 means
+    that there were none and nothing was checked.
+    """
+
+    count: int
+    equal: int
+    max_difference: float = 0.0
+    tolerance: tuple[float, ...] = ()
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """`peak_rss_delta`: bytes that loading and running the model added to its process."""
+
+    peak_rss_delta: int
+
+
+@dataclass(frozen=True)
+class Delegated:
+    """How many of the main graph's operators the accelerated kernels took over."""
+
+    operators: int
+    delegated: int
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """`value` times as fast as the baseline that was measured in alternation with this model."""
+
+    baseline: str
+    baseline_scheme: str
+    baseline_sha256: str
+    value: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of the model that is no latency, such as its accuracy, and which way is better."""
+
+    name: str
+    value: float
+    unit: str
+    better: Direction
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"metric {self.name} is not a finite number")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a device can say of itself at one moment.
+
+    `frequency_khz` is the fastest core's, `temperature_c` the hottest processor sensor's and
+    `load_average` the last minute's. `x86_throttle_count` counts since boot;
+    `pi_throttled` is `vcgencmd get_throttled` as a number.
+    """
+
+    frequency_khz: int | None = None
+    temperature_c: float | None = None
+    load_average: float | None = None
+    x86_throttle_count: int | None = None
+    pi_throttled: int | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and with what a measurement was made; None for what the device does not tell.
+
+    `cores` are those that the process may use. `processor_share` is the CPU time of the timed
+    process over the time that passed; `busy_elsewhere` is how many cores all other work kept
+    busy meanwhile, on average.
+    """
+
+    device: str | None = None
+    arch: str | None = None
+    cpu: str | None = None
+    cores: int | None = None
+    os: str | None = None
+    python: str | None = None
+    governor: str | None = None
+    frequency_limit_khz: int | None = None
+    threads: int | None = None
+    engine_version: str | None = None
+    kernels: str | None = None
+    edgeq_version: str | None = None
+    processor_share: float | None = None
+    busy_elsewhere: float | None = None
+    before: State = State()
+    after: State = State()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One model, measured once. Times are in ticks of `unit`, `tick_hz` of them a second.
+
+    `samples` is every timed inference in the order it ran, in `blocks` of so many; `first` is
+    the very first inference, before any warm-up; `init` is loading the model.
+    """
+
+    model: str
+    model_sha256: str
+    target: str
+    engine: str
+    scheme: str
+    unit: Unit
+    tick_hz: float | None
+    samples: tuple[int, ...]
+    blocks: tuple[int, ...]
+    warmup_runs: int
+    summary: Summary
+    verdict: Verdict
+    checks: Check
+    environment: Environment
+    first: int | None = None
+    init: int | None = None
+    memory: Memory | None = None
+    delegated: Delegated | None = None
+    speedup: Speedup | None = None
+    metrics: tuple[Metric, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.unit == "instructions" and self.tick_hz is not None:
+            raise ValueError("instructions have no tick_hz: an emulator's count is not a time")
+        if self.tick_hz is not None and not (0 < self.tick_hz < math.inf):
+            raise ValueError(f"tick_hz is {self.tick_hz}, not a positive number")
+        if not self.samples or min(self.samples) < 0:
+            raise ValueError("samples must be ticks, at least one and none of them negative")
+        if sum(self.blocks) != len(self.samples) or self.summary.count != len(self.samples):
+            raise ValueError(f"blocks and summary must account for all {len(self.samples)} samples")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run of edgeq measured; the file behind `--json`."""
+
+    schema: str = field(default=SCHEMA, kw_only=True)
+    schema_version: int = field(default=SCHEMA_VERSION, kw_only=True)
+    measurements: tuple[Measurement, ...]
+
+
+def to_json(results: Results) -> str:
+    """The text of a results file: the same bytes for the same value, samples on short lines."""
+    return _NUMBERS.sub(_in_rows, documents.to_json(documents.encode(results)))
+
+
+def from_json(data: Any, where: str) -> Results:
+    """The Results in the parsed JSON `data`; `where` appears in errors.
+
+    Raises MeasurementError when it is something else, too new, or contradicts itself.
+    """
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise MeasurementError(
+            f"{where}: not a results file (no schema {SCHEMA!r})",
+            hint="edgeq bench --json FILE writes one",
+        )
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise MeasurementError(
+            f"{where}: schema version {version!r}, this edgeq reads version {SCHEMA_VERSION}",
+            hint="use the edgeq that wrote it, or measure again",
+        )
+    return documents.decode(data, Results, where, MeasurementError)
+
+
+def read_results(path: Path) -> Results:
+    """The Results in the file at `path`. Raises MeasurementError."""
+    return from_json(documents.read_json(path, MeasurementError), str(path))
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write `results` to `path`, all of it or nothing. Raises MeasurementError."""
+    write_text(path, to_json(results))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` by `text` in one step; a device or pipe is written to directly."""
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        final = path.resolve()  # A link keeps being a link.
+        temporary = final.with_name(f".{final.name}.{os.getpid()}")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(final)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as e:
+        raise MeasurementError(
+            f"{path}: cannot be written: {e.strerror or e}",
+            hint="name a file in a folder that exists and that you may write to",
+        ) from e
+
+
+_NUMBERS = re.compile(r"\[\n\s+(-?\d+(?:,\n\s+-?\d+)+)\n(\s*)\]")
+"""A list of integers, one a line; text cannot look like it, since JSON escapes line ends."""
+
+_ROW = 12
+
+
+def _in_rows(match: re.Match[str]) -> str:
+    indent = match[2]
+    numbers = re.split(r",\s+", match[1])
+    rows = [", ".join(numbers[i : i + _ROW]) for i in range(0, len(numbers), _ROW)]
+    return "[\n" + ",\n".join(f"{indent}  {row}" for row in rows) + f"\n{indent}]"

@@ -1,0 +1,193 @@
+"""Which operators an engine has, and what of a graph it lacks. Facts from targets/operators/."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgeq import resources
+from edgeq.documents import decode, nearest, read_toml
+from edgeq.errors import UsageError
+from edgeq.graph import Graph, Op, Subgraph
+from edgeq.targets import Target, choose_engine
+
+CUSTOM = "CUSTOM:"
+"""What the name of a custom operator begins with in a Graph."""
+
+_ENGINE_TABLES = {"tflm": "tflm"}
+"""Engines that are one program; the operators of any other are those of the interpreter."""
+
+_TYPED_INPUT = {
+    "ASSIGN_VARIABLE": 1,  # variable, value
+    "EMBEDDING_LOOKUP": 1,  # ids, table
+    "FILL": 1,  # dims, value
+    "IF": 1,  # condition, the branches' inputs
+    "SELECT": 1,  # condition, values
+    "SELECT_V2": 1,
+    "SPLIT": 1,  # axis, value
+    "TRANSPOSE_CONV": 2,  # output shape, weights, value
+}
+"""Which input an operator's `types` speak of, where it is not the first."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of an engine.
+
+    `types` are those of the main activation input (empty: nothing to check), `versions` the
+    lowest and highest that the engine knows (None: it looks at none), `note` a limit that
+    neither shows. `resolver` is TFLM's MicroMutableOpResolver method; `wheel` says whether
+    the tflite-micro Python wheel registers it.
+    """
+
+    types: tuple[str, ...] = ()
+    versions: tuple[int, int] | None = None
+    note: str | None = None
+    resolver: str | None = None
+    wheel: bool = False
+
+    def has_version(self, version: int) -> bool:
+        return self.versions is None or self.versions[0] <= version <= self.versions[1]
+
+
+@dataclass(frozen=True)
+class OperatorTable:
+    """The operators of one engine; `source` says where they were read."""
+
+    name: str
+    title: str
+    source: str
+    operators: Mapping[str, Operator] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Operator `op_index` of `subgraph` cannot run: why, and what can be done.
+
+    `dtype` is that of its main activation input, None when it has none.
+    """
+
+    op_index: int
+    op_name: str
+    version: int
+    dtype: str | None
+    reason: str
+    hint: str
+    subgraph: int = 0
+
+
+def table_names() -> list[str]:
+    """The operator tables that come with edgeq. Reads no file."""
+    return sorted(p.stem for p in resources.path("targets", "operators").glob("*.toml"))
+
+
+@functools.cache
+def load_table(name: str) -> OperatorTable:
+    """The table targets/operators/`name`.toml. Raises UsageError for an unknown name."""
+    names = table_names()
+    if name not in names:
+        guess = nearest(name, names)
+        raise UsageError(
+            f"unknown operator table {name!r}",
+            hint=f"did you mean {guess}?" if guess else f"tables: {', '.join(names)}",
+        )
+    path = resources.path("targets", "operators", f"{name}.toml")
+    return decode(read_toml(path, UsageError), OperatorTable, str(path), UsageError)
+
+
+def table_for(target: Target, engine: str | None = None) -> OperatorTable:
+    """The operators that `target` has with `engine`, or with its default engine.
+
+    Raises UsageError when the target does not have that engine.
+    """
+    name = _ENGINE_TABLES.get(choose_engine(target, engine), target.interpreter)
+    assert name is not None  # Every family without an engine table requires an interpreter.
+    return load_table(name)
+
+
+def find_gaps(graph: Graph, table: OperatorTable) -> list[Gap]:
+    """The operators of `graph`, in every subgraph that a run can enter, that `table` lacks."""
+    gaps = []
+    for number, subgraph in graph.reachable():
+        for op in subgraph.ops:
+            dtype = _main_type(op, subgraph)
+            problem = _problem(op, dtype, table)
+            if problem:
+                gaps.append(Gap(op.index, op.name, op.version, dtype, *problem, number))
+    return gaps
+
+
+def notes(graph: Graph, table: OperatorTable) -> dict[str, str]:
+    """Operator name -> its note in `table`, for the operators that `graph` uses."""
+    used = {op.name for _, subgraph in graph.reachable() for op in subgraph.ops}
+    found = {name: table.operators[name].note for name in used if name in table.operators}
+    return {name: note for name, note in sorted(found.items()) if note}
+
+
+def _problem(op: Op, dtype: str | None, table: OperatorTable) -> tuple[str, str] | None:
+    """The reason why `table` cannot run `op`, with a hint; None when it can."""
+    if op.name.startswith(CUSTOM):
+        return (
+            f"{op.name.removeprefix(CUSTOM)} is a custom operator, outside TFLite's set",
+            "build the layer of TFLite's own operators (without Select TF ops) and export again",
+        )
+    operator = table.operators.get(op.name)
+    if operator is None:
+        others = [t.title for t in _other_tables(table) if _runs(op, dtype, t)]
+        return f"{table.title} has no {op.name}", _elsewhere(others, "replace the layer")
+    if not operator.has_version(op.version):
+        assert operator.versions is not None
+        others = [t.title for t in _other_tables(table) if _runs(op, dtype, t)]
+        low, high = operator.versions
+        known = f"version {low}" if low == high else f"versions {low} to {high}"
+        return (
+            f"{table.title} knows {known} of {op.name}, the model has version {op.version}",
+            _elsewhere(others, "convert with an older TensorFlow"),
+        )
+    if dtype is not None and operator.types and dtype not in operator.types:
+        others = [t.title for t in _other_tables(table) if _runs(op, dtype, t)]
+        return (
+            f"{table.title} has {op.name} for {', '.join(operator.types)}, not for {dtype}",
+            _elsewhere(others, _other_scheme(dtype, operator.types)),
+        )
+    return None
+
+
+def _runs(op: Op, dtype: str | None, table: OperatorTable) -> bool:
+    operator = table.operators.get(op.name)
+    return (
+        operator is not None
+        and operator.has_version(op.version)
+        and (dtype is None or not operator.types or dtype in operator.types)
+    )
+
+
+def _other_tables(table: OperatorTable) -> list[OperatorTable]:
+    return [load_table(name) for name in table_names() if name != table.name]
+
+
+def _elsewhere(titles: list[str], otherwise: str) -> str:
+    if not titles:
+        return f"no engine of edgeq's has it; {otherwise}"
+    return f"{' and '.join(titles)} {'have' if len(titles) > 1 else 'has'} it; here, {otherwise}"
+
+
+def _other_scheme(dtype: str, types: tuple[str, ...]) -> str:
+    if dtype == "int16" and "int8" in types:
+        return "build with --scheme int8"
+    if dtype == "int8" and "int16" in types:
+        return "build with --scheme int16x8"
+    if dtype == "uint8" and "int8" in types:
+        return "convert the float model again: uint8 is TFLite's old scheme, int8 the present one"
+    return "replace the layer, or move it out of the model"
+
+
+def _main_type(op: Op, subgraph: Subgraph) -> str | None:
+    """The type that a table's `types` speak of: of the value, not of an axis or a condition."""
+    if op.name == "READ_VARIABLE":  # Its only input is the variable's handle.
+        return subgraph.tensors[op.outputs[0]].dtype if op.outputs else None
+    position = _TYPED_INPUT.get(op.name, 0)
+    if position >= len(op.inputs) or op.inputs[position] < 0:
+        return None
+    return subgraph.tensors[op.inputs[position]].dtype

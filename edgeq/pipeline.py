@@ -1,0 +1,134 @@
+"""The way from a model file to a converted model, which build and eval have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeq.calibration import DEFAULT_SAMPLES, Calibration, Lint, calibrate, split, thin
+from edgeq.conversion import INTEGER_SCHEMES, Conversion, convert, scheme_named, scheme_of
+from edgeq.errors import DataError, UsageError
+from edgeq.graph import Graph
+from edgeq.models import Model, needs_tensorflow, open_model, tensorflow_session
+from edgeq.samples import ImageOptions, Samples, open_samples
+
+EVALUATION_SAMPLES = 1000
+"""More held-out samples change an accuracy by less than its own uncertainty (1 point at 90 %)."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where samples come from and how they are read; calibration and evaluation alike.
+
+    `evaluation_samples` of None means all. Paths are as for samples.open_samples.
+    """
+
+    calibration: str | Path | None = None
+    calibration_samples: int = DEFAULT_SAMPLES
+    evaluation: str | Path | None = None
+    evaluation_samples: int | None = EVALUATION_SAMPLES
+    images: ImageOptions | None = None
+    labels_csv: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How the model file is opened; the arguments of models.open_model."""
+
+    name: str | None = None
+    signature_key: str | None = None
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    output_names: Mapping[str, str] | Sequence[str] = ()
+    allow_lambda: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A converted model, and the samples to judge it on.
+
+    `held_out` says whether these were kept from the calibration.
+    """
+
+    model: Model
+    conversion: Conversion
+    calibration: Calibration | None
+    evaluation: Samples | None
+    held_out: bool
+
+
+def prepare(
+    source: str | Path,
+    *,
+    opening: Opening | None = None,
+    data: Data | None = None,
+    scheme: str | None = None,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Open `source`, calibrate it on `data` and convert it.
+
+    The scheme defaults to int8, or to what a quantized .tflite already is.
+    """
+    opening, data = opening or Opening(), data or Data()
+    wanted = scheme_named(scheme) if scheme else None
+    with ExitStack() as stack:
+        session = None
+        if needs_tensorflow(source):
+            # Importing takes seconds, so it begins before anything else is looked at.
+            session = stack.enter_context(tensorflow_session())
+        model = open_model(
+            source,
+            name=opening.name,
+            signature_key=opening.signature_key,
+            input_shapes=opening.input_shapes,
+            output_names=opening.output_names,
+            allow_lambda=opening.allow_lambda,
+            tensorflow=session,
+        )
+        if wanted is None:
+            wanted = scheme_of(model.graph) if model.is_quantized else "int8"
+        if session is None and not model.is_quantized and wanted != "float32":
+            session = stack.enter_context(tensorflow_session())
+        samples, evaluation = _open_data(model, data)
+        held_out = evaluation is not samples
+        calibration = None
+        if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
+            calibration = calibrate(model, samples, progress=progress)
+        conversion = convert(model, calibration, wanted, tensorflow=session)
+    if evaluation is not None:
+        evaluation = checked(evaluation, model.graph)
+    return Prepared(model, conversion, calibration, evaluation, held_out)
+
+
+def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None]:
+    """(for calibration, for evaluation); the same object when there are too few to hold any out."""
+    if data.calibration_samples < 1:
+        raise UsageError("--calibration-samples must be at least 1")
+
+    def opened(source: str | Path) -> Samples:
+        return open_samples(
+            source, model.graph.inputs, images=data.images, labels=data.labels_csv
+        )
+
+    samples = evaluation = None
+    if data.calibration is not None:
+        samples, evaluation = split(opened(data.calibration), data.calibration_samples)
+    if data.evaluation is not None:
+        evaluation = opened(data.evaluation)
+        if not len(evaluation):
+            raise DataError(f"{evaluation.source}: no samples in it", hint="give 100 or more")
+    limit = data.evaluation_samples
+    if evaluation is not None and limit is not None and len(evaluation) > limit:
+        evaluation = evaluation.pick(thin(range(len(evaluation)), limit))
+    return samples, evaluation
+
+
+def checked(samples: Samples, graph: Graph) -> Samples:
+    """The samples as the graph's inputs take them; one that cannot be right raises DataError."""
+    lint = Lint(graph, samples)
+    return Samples(
+        samples.source, len(samples), lambda i: lint.check(i, samples.get(i)), samples.labels
+    )

@@ -1,0 +1,53 @@
+"""Golden vectors: inputs, and the exact outputs of the kernels that a device is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+
+from edgeq.complexity import total_macs
+from edgeq.golden import Golden
+from edgeq.graph import Graph
+from edgeq.interpreters import Arrays, litert, run, tflm
+
+MOST = 8
+FEWEST = 2
+_MACS_TO_SPEND = 1_000_000_000
+"""Reference kernels compute about 300 million MACs a second, and every device repeats them."""
+
+
+def golden_count(graph: Graph) -> int:
+    """How many golden vectors a model gets: fewer for a large one."""
+    return max(FEWEST, min(MOST, _MACS_TO_SPEND // max(1, total_macs(graph))))
+
+
+def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Arrays]) -> Golden:
+    """The golden vectors of `inputs` (as stored) for a device that runs `engine`.
+
+    "tflm": TensorFlow Lite Micro itself. Else LiteRT's portable reference kernels, which compute
+    the same on every processor. The tolerance is how far LiteRT's fast kernels are from the
+    reference on these inputs, at least one step: processors round them in different ways.
+    """
+    if engine == "tflm":
+        with tflm(tflite, graph) as network:
+            outputs = list(run(network, inputs))
+        reference = f"TensorFlow Lite Micro (tflite-micro {version('tflite-micro')})"
+    else:
+        with litert(tflite, "reference") as network:
+            outputs = list(run(network, inputs))
+        reference = f"LiteRT {version('ai-edge-litert')} reference kernels"
+    with litert(tflite) as network:
+        fast = list(run(network, inputs))
+    return Golden(tuple(inputs), tuple(outputs), reference, _tolerance(outputs, fast))
+
+
+def _tolerance(exact: Sequence[Arrays], fast: Sequence[Arrays]) -> tuple[int, ...]:
+    worst = [1] * len(exact[0])
+    for a, b in zip(exact, fast, strict=True):
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            if x.dtype.kind in "iu":
+                difference = np.abs(x.astype(np.int64) - y.astype(np.int64))
+                worst[i] = max(worst[i], int(difference.max(initial=0)))
+    return tuple(worst)

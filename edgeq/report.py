@@ -1,0 +1,519 @@
+"""Results as people read them: rows of a table, CSV, and the comparison of two results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edgeq import documents
+from edgeq.errors import MeasurementError, UsageError
+from edgeq.measurement import Direction, Interval, Measurement, Results
+
+PROCESS_NOISE = 0.02
+"""Share by which times of two processes may differ for no reason but where their memory lies.
+
+No interval shows it, since within a process it is constant. Measured on an x86-64 machine: the
+medians of one model in 8 processes lay 0.7 to 3 % apart, with intervals below 0.2 %.
+"""
+
+COMPARISON_SCHEMA = "edgeq.comparison"
+COMPARISON_SCHEMA_VERSION = 1
+
+Outcome = Literal["regression", "worse", "same", "noise", "better"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much worse a metric may get: a share of the base, or an amount in its own unit."""
+
+    amount: float
+    relative: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.amount:.4g}" if not self.relative else f"{self.amount * 100:.4g}%"
+
+
+DEFAULT_LIMITS: Mapping[str, Limit] = {
+    "latency": Limit(0.05),
+    "instructions": Limit(0.05),
+    "accuracy": Limit(0.01, relative=False),
+    "sqnr": Limit(1.0, relative=False),
+}
+"""Latency 5 %, accuracy one point, SQNR 1 dB. Other metrics fail only by a limit of their own."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of one model in both results.
+
+    `change` is new / base - 1, None for a base of 0; `interval` is that of `change` where both
+    have one. `limit` is None for a metric that cannot fail.
+    """
+
+    model: str
+    scheme: str
+    metric: str
+    unit: str
+    better: Direction
+    base: float
+    new: float
+    change: float | None
+    interval: Interval | None
+    limit: Limit | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not the same in both results and makes their numbers incomparable."""
+
+    what: str
+    model: str
+    base: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.base} and {self.new} ({self.model})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every metric of both results, what differed and was allowed to, and what else to know."""
+
+    schema: str
+    schema_version: int
+    regressed: bool
+    changes: tuple[Change, ...]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+
+DIFFERENCES = ("model", "target", "device", "clock", "threads", "engine", "unit")
+"""What must be the same in two results, unless it is allowed to differ, in words for the user."""
+
+
+def compare(
+    base: Results,
+    new: Results,
+    limits: Mapping[str, Limit] | None = None,
+    allow_different: bool | Collection[str] = False,
+) -> Comparison:
+    """How `new` differs from `base`, metric by metric, each in the direction that is worse.
+
+    `limits` go before DEFAULT_LIMITS. A change is a regression when it is worse by more than the
+    limit and is no noise; it is noise when its interval holds 0, or, for times, when it is within
+    PROCESS_NOISE. The interval of a ratio is [new.low / base.high, new.high / base.low], which
+    holds the true one with at least the two confidences' sum less 1.
+
+    Raises MeasurementError, naming each difference, when the results were made with different
+    DIFFERENCES that are not allowed (True allows all of them), or have no model in common.
+    """
+    pairs, notes = _pairs(base, new)
+    differences = tuple(d for pair in pairs for d in _differences(*pair))
+    allowed = DIFFERENCES if allow_different is True else (allow_different or ())
+    refused = [d for d in differences if d.what not in allowed]
+    if refused:
+        names = dict.fromkeys(d.what for d in refused)
+        raise MeasurementError(
+            "the two results are not comparable: " + "; ".join(map(str, refused)),
+            hint="measure both alike, or allow it: "
+            + " ".join(f"--allow {name}" for name in names)
+            + " (or --allow-different)",
+        )
+    limits = limits or {}
+    changes = tuple(c for pair in pairs for c in _changes(*pair, limits, notes))
+    _refuse_unused(limits, changes)
+    for before, after in pairs:
+        for which, measurement in (("base", before), ("new", after)):
+            notes += [
+                f"{which}, {_title(measurement)}: not valid: {reason}"
+                for reason in measurement.verdict.reasons
+            ]
+    latency = limits.get("latency")
+    if latency and latency.amount < PROCESS_NOISE and any(c.unit == "ns" for c in changes):
+        notes.append(
+            f"times of two processes may differ by {PROCESS_NOISE:.0%} for no reason, so the "
+            "limit for latency acts from there on"
+        )
+    return Comparison(
+        schema=COMPARISON_SCHEMA,
+        schema_version=COMPARISON_SCHEMA_VERSION,
+        regressed=any(c.outcome == "regression" for c in changes),
+        changes=changes,
+        differences=differences,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def parse_limits(texts: Sequence[str]) -> dict[str, Limit]:
+    """["5%", "accuracy=0.5%", "sqnr=2"] as limits; one without a name is for latency.
+
+    Raises UsageError.
+    """
+    limits = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", value)
+        names = [name.strip()] if equals else ["latency", "instructions"]
+        relative = bool(found and found[2])
+        if not found or not all(names) or (not relative and set(names) & _TICKS):
+            raise UsageError(
+                f"not a limit: {text!r}",
+                hint="write 5% for latency, or METRIC=5%, or METRIC=AMOUNT in the metric's unit",
+            )
+        amount = float(found[1]) / (100 if relative else 1)
+        limits.update(dict.fromkeys(names, Limit(amount, relative)))
+    return limits
+
+
+def format_ticks(measurement: Measurement, ticks: float) -> str:
+    """`ticks` of `measurement` for a person: "1.234 ms", "8,100,000 cycles (67.5 ms)".
+
+    Instructions are never turned into time.
+    """
+    if measurement.unit == "ns":
+        return _time(ticks * 1e-9)
+    text = f"{ticks:,.0f} {measurement.unit}"
+    if measurement.unit == "cycles" and measurement.tick_hz:
+        text += f" ({_time(ticks / measurement.tick_hz)})"
+    return text
+
+
+MEASUREMENT_COLUMNS = (
+    "model",
+    "scheme",
+    ">median",
+    "95 % interval",
+    ">p95",
+    ">p99",
+    ">MAD",
+    ">first",
+    ">load",
+    ">runs",
+    "outputs",
+    "valid",
+)
+
+
+def measurement_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
+    """Cells under MEASUREMENT_COLUMNS, one row a measurement."""
+    return [
+        [
+            m.model,
+            m.scheme,
+            format_ticks(m, m.summary.median),
+            _range(m, m.summary.median_interval),
+            format_ticks(m, m.summary.p95),
+            format_ticks(m, m.summary.p99),
+            f"{m.summary.mad / m.summary.median:.1%}" if m.summary.median else "",
+            "" if m.first is None else format_ticks(m, m.first),
+            "" if m.init is None else format_ticks(m, m.init),
+            f"{m.summary.count:,}",
+            _outputs(m),
+            "yes" if m.verdict.valid else "no",
+        ]
+        for m in measurements
+    ]
+
+
+def measurement_notes(measurements: Sequence[Measurement]) -> list[str]:
+    """What to say below the table: why one is not valid, notes, and what int8 brought."""
+    lines = []
+    for m in measurements:
+        lines += [f"{_title(m)} is not valid: {reason}" for reason in m.verdict.reasons]
+        lines += [f"{_title(m)}: {note}" for note in m.verdict.notes]
+        if m.speedup:
+            lines.append(_speedup(m))
+    return lines
+
+
+COMPARISON_COLUMNS = (
+    "model",
+    "scheme",
+    "metric",
+    ">base",
+    ">new",
+    ">change",
+    "interval",
+    ">limit",
+    "verdict",
+)
+
+
+def comparison_rows(comparison: Comparison) -> list[list[str]]:
+    """Cells under COMPARISON_COLUMNS, one row a metric."""
+    return [
+        [
+            c.model,
+            c.scheme,
+            c.metric,
+            _value(c.base, c.unit),
+            _value(c.new, c.unit),
+            "" if c.change is None else f"{c.change:+.1%}",
+            "" if c.interval is None else f"{c.interval.low:+.1%} to {c.interval.high:+.1%}",
+            "" if c.limit is None else str(c.limit),
+            "within the noise" if c.outcome == "noise" else c.outcome,
+        ]
+        for c in comparison.changes
+    ]
+
+
+def comparison_to_json(comparison: Comparison) -> str:
+    """The text of `edgeq compare --json`; docs/results.md has its keys."""
+    return documents.to_json(documents.encode(comparison))
+
+
+def to_csv(results: Results) -> str:
+    """One row a measurement, with a header; RFC 4180 with "\\n" line ends.
+
+    A text that a spreadsheet would take for a formula gets a leading apostrophe.
+    """
+    rows = [
+        {_safe(name): _safe(cell) for name, cell in _csv_cells(m)} for m in results.measurements
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+Pair = tuple[Measurement, Measurement]
+
+_TICKS = {"latency", "instructions"}
+
+
+def _pairs(base: Results, new: Results) -> tuple[list[Pair], list[str]]:
+    """Measurements that belong together: by model and scheme, the rest by scheme alone."""
+    pairs: list[Pair] = []
+    left, right = list(base.measurements), list(new.measurements)
+    for key in (_by_name, _by_scheme):
+        for before in list(left):
+            same_before = [m for m in left if key(m) == key(before)]
+            found = [m for m in right if key(m) == key(before)]
+            if found and len(found) == len(same_before):
+                pairs.append((before, found[0]))
+                left.remove(before)
+                right.remove(found[0])
+    if not pairs:
+        raise MeasurementError(
+            "the two results have no model and scheme in common: "
+            f"{_titles(base.measurements)} and {_titles(new.measurements)}",
+            hint="compare results of the same model",
+        )
+    notes = [f"only in base: {_title(m)}" for m in left]
+    notes += [f"only in new: {_title(m)}" for m in right]
+    return pairs, notes
+
+
+def _by_name(m: Measurement) -> tuple[str, ...]:
+    return m.model, m.scheme, m.target
+
+
+def _by_scheme(m: Measurement) -> tuple[str, ...]:
+    return (m.scheme,)
+
+
+def _title(m: Measurement) -> str:
+    return f"{m.model} {m.scheme}"
+
+
+def _titles(measurements: Sequence[Measurement]) -> str:
+    return ", ".join(map(_title, measurements)) or "nothing"
+
+
+def _differences(base: Measurement, new: Measurement) -> Iterator[Difference]:
+    old, now = base.environment, new.environment
+    if base.model_sha256 != new.model_sha256:
+        yield Difference("model", _title(new), _model(base), _model(new))
+    compared: list[tuple[str, str, Any, Any]] = [
+        ("target", "", base.target, new.target),
+        ("device", "", old.device, now.device),
+        ("device", "", old.arch, now.arch),
+        ("device", "", old.cpu, now.cpu),
+        ("device", " cores", old.cores, now.cores),
+        ("clock", " ticks a second", base.tick_hz, new.tick_hz),
+        ("clock", " kHz at most", old.frequency_limit_khz, now.frequency_limit_khz),
+        ("clock", " governor", old.governor, now.governor),
+        ("threads", "", old.threads, now.threads),
+        ("engine", "", base.engine, new.engine),
+        ("engine", "", old.engine_version, now.engine_version),
+        ("engine", " kernels", old.kernels, now.kernels),
+        ("unit", "", base.unit, new.unit),
+    ]
+    for what, unit, before, after in compared:
+        # What one of them does not know is no difference.
+        if before is not None and after is not None and before != after:
+            yield Difference(what, _title(new), f"{before}{unit}", f"{after}{unit}")
+
+
+def _model(m: Measurement) -> str:
+    return f"{m.model} ({m.model_sha256[:12]})"
+
+
+def _changes(
+    base: Measurement, new: Measurement, limits: Mapping[str, Limit], notes: list[str]
+) -> Iterator[Change]:
+    name = "instructions" if new.unit == "instructions" else "latency"
+    first, second = base.summary.median_interval, new.summary.median_interval
+    interval = None
+    if first and second and first.low > 0:
+        interval = Interval(
+            second.low / first.high - 1,
+            second.high / first.low - 1,
+            first.confidence + second.confidence - 1,
+        )
+    values = (base.summary.median, new.summary.median)
+    yield _change(new, name, new.unit, "lower", values, interval, limits)
+    if base.memory and new.memory:
+        peaks = (float(base.memory.peak_rss_delta), float(new.memory.peak_rss_delta))
+        yield _change(new, "peak_rss_delta", "bytes", "lower", peaks, None, limits)
+    after = {metric.name: metric for metric in new.metrics}
+    for metric in base.metrics:
+        other = after.get(metric.name)
+        if other is None:
+            notes.append(f"only in base: {metric.name} of {_title(base)}")
+        elif (other.unit, other.better) != (metric.unit, metric.better):
+            notes.append(f"{metric.name} of {_title(base)} is not in the same unit in both")
+        else:
+            pair = (metric.value, other.value)
+            yield _change(new, metric.name, metric.unit, metric.better, pair, None, limits)
+
+
+def _change(
+    of: Measurement,
+    metric: str,
+    unit: str,
+    better: Direction,
+    values: tuple[float, float],
+    interval: Interval | None,
+    limits: Mapping[str, Limit],
+) -> Change:
+    base, new = values
+    limit = limits.get(metric, DEFAULT_LIMITS.get(metric))
+    change = new / base - 1 if base else None
+    worse = new - base if better == "lower" else base - new
+    allowed = None if limit is None else limit.amount * (abs(base) if limit.relative else 1)
+    outcome: Outcome
+    if worse == 0:
+        outcome = "same"
+    elif _is_noise(of, metric, change, interval):
+        outcome = "noise"
+    elif worse < 0:
+        outcome = "better"
+    else:
+        outcome = "regression" if allowed is not None and worse > allowed else "worse"
+    return Change(
+        of.model, of.scheme, metric, unit, better, base, new, change, interval, limit, outcome
+    )
+
+
+def _is_noise(
+    of: Measurement, metric: str, change: float | None, interval: Interval | None
+) -> bool:
+    if interval and interval.low <= 0 <= interval.high:
+        return True
+    return metric == "latency" and of.unit == "ns" and abs(change or 0.0) <= PROCESS_NOISE
+
+
+def _refuse_unused(limits: Mapping[str, Limit], changes: Sequence[Change]) -> None:
+    """A limit that nothing is held against would pass for ever."""
+    known = {c.metric for c in changes}
+    for name in limits:
+        if name not in known and not (name in _TICKS and limits.keys() >= _TICKS):
+            guess = documents.nearest(name, known)
+            raise MeasurementError(
+                f"there is a limit for {name}, which is not in both results",
+                hint=f"did you mean {guess}?" if guess else f"they have {', '.join(sorted(known))}",
+            )
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds * 1e9:.4g} ns"
+
+
+def _range(m: Measurement, interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{format_ticks(m, interval.low)} to {format_ticks(m, interval.high)}"
+
+
+def _value(value: float, unit: str) -> str:
+    if unit == "ns":
+        return _time(value * 1e-9)
+    if unit in ("bytes", "cycles", "instructions"):
+        return f"{value:,.0f} {unit}"
+    return f"{value:.6g} {unit}".rstrip()
+
+
+def _outputs(m: Measurement) -> str:
+    if m.checks.count == 0:
+        return "not checked"
+    if m.checks.equal == m.checks.count:
+        return f"{m.checks.count} equal"
+    return f"{m.checks.equal} of {m.checks.count} equal, others within {m.checks.max_difference:g}"
+
+
+def _speedup(m: Measurement) -> str:
+    assert m.speedup
+    value, interval = m.speedup.value, m.speedup.interval
+    text = f"{_title(m)} is {value:.2f} times as fast as {m.speedup.baseline_scheme}"
+    if interval:
+        text += (
+            f" ({interval.low:.2f} to {interval.high:.2f}, {interval.confidence:.0%} confidence)"
+        )
+    if abs(value - 1) <= PROCESS_NOISE or (interval and interval.low <= 1 <= interval.high):
+        return text + ": no difference that one run could tell from noise"
+    if value < 1 and m.delegated and m.delegated.delegated < m.delegated.operators:
+        text += f": {m.delegated.delegated} of {m.delegated.operators} operators run accelerated"
+    return text
+
+
+def _csv_cells(m: Measurement) -> Iterator[tuple[str, Any]]:
+    s, e = m.summary, m.environment
+    for name in ("model", "model_sha256", "target", "engine", "scheme", "unit", "tick_hz"):
+        yield name, getattr(m, name)
+    yield "threads", e.threads
+    yield "warmup_runs", m.warmup_runs
+    for name in ("init", "first"):
+        yield name, getattr(m, name)
+    yield "runs", s.count
+    for name in ("min", "median"):
+        yield name, getattr(s, name)
+    yield "median_low", s.median_interval and s.median_interval.low
+    yield "median_high", s.median_interval and s.median_interval.high
+    for name in ("mean", "max", "p5", "p95", "p99", "std", "mad"):
+        yield name, getattr(s, name)
+    yield "valid", m.verdict.valid
+    yield "reasons", "; ".join(m.verdict.reasons)
+    yield "notes", "; ".join(m.verdict.notes)
+    yield "golden_inputs", m.checks.count
+    yield "golden_equal", m.checks.equal
+    yield "golden_max_difference", m.checks.max_difference
+    yield "peak_rss_delta", m.memory and m.memory.peak_rss_delta
+    yield "operators", m.delegated and m.delegated.operators
+    yield "operators_delegated", m.delegated and m.delegated.delegated
+    yield "speedup", m.speedup and m.speedup.value
+    yield "speedup_low", m.speedup and m.speedup.interval and m.speedup.interval.low
+    yield "speedup_high", m.speedup and m.speedup.interval and m.speedup.interval.high
+    yield "speedup_over", m.speedup and m.speedup.baseline_scheme
+    for name in ("device", "arch", "cpu", "cores", "os", "python", "governor"):
+        yield name, getattr(e, name)
+    for name in ("engine_version", "kernels", "edgeq_version"):
+        yield name, getattr(e, name)
+    for metric in m.metrics:
+        yield metric.name, metric.value
+
+
+def _safe(cell: Any) -> Any:
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + cell
+    return cell

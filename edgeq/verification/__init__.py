@@ -1,0 +1,30 @@
+"""Proof that a converted model is what was asked for: integer, close to float, the same anywhere."""
+
+from edgeq.verification.agreement import Agreement, compare_engines
+from edgeq.verification.fidelity import (
+    Fidelity,
+    Gates,
+    LayerError,
+    check_gates,
+    layer_errors,
+    measure_accuracy,
+    measure_fidelity,
+)
+from edgeq.verification.integers import Violation, find_violations
+from edgeq.verification.verify import Verification, verify
+
+__all__ = [
+    "Agreement",
+    "Fidelity",
+    "Gates",
+    "LayerError",
+    "Verification",
+    "Violation",
+    "check_gates",
+    "compare_engines",
+    "find_violations",
+    "layer_errors",
+    "measure_accuracy",
+    "measure_fidelity",
+    "verify",
+]

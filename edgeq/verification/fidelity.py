@@ -1,0 +1,267 @@
+"""How far from float: SQNR, largest error and agreement per output, and per layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.conversion import Conversion
+from edgeq.errors import DataError, VerificationError
+from edgeq.graph import Graph, Port, Tensor
+from edgeq.interpreters import BATCH_LIMIT, batches, litert, run
+from edgeq.models import Model
+from edgeq.quantization import dequantize, quantize
+from edgeq.samples import Arrays, Samples
+
+LAYER_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """One output of the converted model against the float model, over `samples` samples.
+
+    sqnr_db = 10 log10(sum float^2 / sum (float - converted)^2); None when they are equal.
+    `max_error` is in the output's own unit, `max_error_steps` in steps of its quantization (None
+    for a float output). `top1_agreement` (0 to 1) is there when the output looks like scores of
+    classes, the accuracies when labels are known.
+    """
+
+    output: str
+    samples: int
+    sqnr_db: float | None
+    max_error: float
+    max_error_steps: float | None
+    top1_agreement: float | None = None
+    float_accuracy: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Limits that fail a build. Accuracies are percent, the drop in percentage points."""
+
+    min_accuracy: float | None = None
+    max_accuracy_drop: float | None = None
+    min_sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One operator's output against the float model's tensor of the same name.
+
+    `lost_db` is how much worse it is than the worst of its inputs: the layer to blame is the one
+    that loses most, not the one at the end of a chain of losses.
+    """
+
+    op_index: int
+    op_name: str
+    layer: str
+    sqnr_db: float | None
+    lost_db: float
+
+
+def stored_inputs(values: Arrays, inputs: Sequence[Port]) -> Arrays:
+    """A sample of real numbers as the model's inputs store it."""
+    return tuple(quantize(v, p.tensor) for v, p in zip(values, inputs, strict=True))
+
+
+def real_outputs(values: Arrays, outputs: Sequence[Port]) -> tuple[NDArray[np.float32], ...]:
+    return tuple(dequantize(v, p.tensor) for v, p in zip(values, outputs, strict=True))
+
+
+def measure_fidelity(
+    float_tflite: bytes, tflite: bytes, graph: Graph, samples: Samples
+) -> list[Fidelity]:
+    """The float model and the converted one (whose `graph` it is) on `samples`, which should not
+    have been used for calibration."""
+    inputs, outputs = graph.inputs, graph.outputs
+    tallies = [_Tally(port) for port in outputs]
+    with litert(float_tflite) as reference, litert(tflite) as converted:
+        expected = run(reference, (_as_float(s) for s in samples))
+        got = run(converted, (stored_inputs(s, inputs) for s in samples))
+        for number, (a, b) in enumerate(zip(expected, got, strict=True)):
+            label = None if samples.labels is None else int(samples.labels[number])
+            for tally, x, y in zip(tallies, a, real_outputs(b, outputs), strict=True):
+                tally.add(x.astype(np.float64), y.astype(np.float64), label)
+    return [t.result() for t in tallies]
+
+
+def measure_accuracy(tflite: bytes, graph: Graph, samples: Samples) -> float:
+    """The share (0 to 1) of `samples` whose label is the top class of the first output.
+
+    Raises DataError without labels, or when the output is no vector of class scores.
+    """
+    shape = graph.outputs[0].tensor.shape
+    if samples.labels is None:
+        raise DataError(
+            f"{samples.source}: has no labels, so accuracy cannot be measured",
+            hint="add a 'labels' array to the .npz, or --labels CSV for images",
+        )
+    if len(shape) != 2 or shape[-1] < 2:
+        raise DataError(
+            f"output {graph.outputs[0].name!r} of shape {shape} is no vector of class scores",
+            hint="accuracy needs an output of shape (1, classes)",
+        )
+    with litert(tflite) as network:
+        outputs = run(network, (stored_inputs(s, graph.inputs) for s in samples))
+        right = sum(
+            int(o[0].argmax()) == int(label)
+            for o, label in zip(outputs, samples.labels, strict=True)
+        )
+    return right / len(samples)
+
+
+def check_gates(results: Sequence[Fidelity], gates: Gates) -> None:
+    """Raise VerificationError when a limit is passed or cannot be judged."""
+    first = results[0] if results else None
+    asked_accuracy = gates.min_accuracy is not None or gates.max_accuracy_drop is not None
+    if asked_accuracy and (first is None or first.accuracy is None):
+        raise VerificationError(
+            "an accuracy limit is set, but the data has no labels to measure accuracy with",
+            hint="add a 'labels' array to the .npz, or --labels CSV for images",
+        )
+    if gates.min_sqnr_db is not None and not results:
+        raise VerificationError("--min-sqnr is set, but there is no data to measure it on")
+    for r in results:
+        if gates.min_sqnr_db is not None and r.sqnr_db is not None and r.sqnr_db < gates.min_sqnr_db:
+            raise VerificationError(
+                f"output {r.output!r}: SQNR {r.sqnr_db:.1f} dB, under the limit of "
+                f"{gates.min_sqnr_db:g} dB",
+                hint="--layers names the layer to blame; --scheme int16x8 is closer to float",
+            )
+    if first is None or first.accuracy is None or first.float_accuracy is None:
+        return
+    percent, before = 100 * first.accuracy, 100 * first.float_accuracy
+    if gates.min_accuracy is not None and percent < gates.min_accuracy:
+        raise VerificationError(
+            f"accuracy {percent:.2f} %, under the limit of {gates.min_accuracy:g} %",
+            hint=f"the float model reaches {before:.2f} %",
+        )
+    if gates.max_accuracy_drop is not None and before - percent > gates.max_accuracy_drop:
+        raise VerificationError(
+            f"accuracy falls from {before:.2f} % to {percent:.2f} %, by more than "
+            f"{gates.max_accuracy_drop:g} points",
+            hint="--layers names the layer to blame; --scheme int16x8 is closer to float",
+        )
+
+
+def layer_errors(model: Model, conversion: Conversion, samples: Samples) -> list[LayerError]:
+    """Every operator whose output both models have, worst first (by what it loses itself)."""
+    pairs = _matching(model.graph, conversion.graph)
+    signal = dict.fromkeys(pairs, 0.0)
+    noise = dict.fromkeys(pairs, 0.0)
+    chosen = samples.pick(range(min(LAYER_SAMPLES, len(samples))))
+    inputs = conversion.graph.inputs
+    tensors = conversion.graph.main.tensors
+    with (
+        litert(model.tflite, "builtin", all_tensors=True) as reference,
+        litert(conversion.tflite, "builtin", all_tensors=True) as converted,
+    ):
+        for batch in batches(chosen):
+            plain = [_as_float(s) for s in batch]
+            stored = [stored_inputs(s, inputs) for s in batch]
+            limits = {"time_limit": BATCH_LIMIT}
+            a = reference.call("tensors", plain, list(pairs.values()), **limits)
+            b = converted.call("tensors", stored, list(pairs), **limits)
+            for wanted, found in zip(a, b, strict=True):
+                for index, x, q in zip(pairs, wanted, found, strict=True):
+                    y = dequantize(q, tensors[index]).astype(np.float64)
+                    x = x.astype(np.float64).reshape(y.shape)
+                    signal[index] += float(np.sum(x * x))
+                    noise[index] += float(np.sum((x - y) ** 2))
+    level = {i: decibels(signal[i], noise[i]) for i in pairs}
+    errors = []
+    for op in conversion.graph.main.ops:
+        for i in op.outputs:
+            if i in level:
+                before = min((level[k] for k in op.inputs if k in level), default=math.inf)
+                lost = min(before, 99.0) - min(level[i], 99.0)
+                shown = None if math.isinf(level[i]) else round(level[i], 2)
+                errors.append(LayerError(op.index, op.name, tensors[i].name, shown, round(lost, 2)))
+    return sorted(errors, key=lambda e: (-e.lost_db, e.op_index))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise); infinite without noise."""
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def _as_float(sample: Arrays) -> Arrays:
+    return tuple(np.ascontiguousarray(v) for v in sample)
+
+
+def _matching(float_graph: Graph, graph: Graph) -> dict[int, int]:
+    """Converted tensor -> float tensor of the same name and size; inputs and outputs by place."""
+    by_name = {t.name: t for t in float_graph.main.tensors if not t.is_constant and t.is_float}
+    pairs: dict[int, int] = {}
+    for tensor in _activations(graph):
+        other = by_name.get(tensor.name)
+        if other is not None and other.elements == tensor.elements:
+            pairs[tensor.index] = other.index
+    edges = [*zip(graph.inputs, float_graph.inputs, strict=True)]
+    edges += zip(graph.outputs, float_graph.outputs, strict=True)
+    for a, b in edges:
+        if a.tensor.elements == b.tensor.elements and b.tensor.is_float:
+            pairs[a.tensor.index] = b.tensor.index
+    return pairs
+
+
+def _activations(graph: Graph) -> list[Tensor]:
+    used = {i for op in graph.main.ops for i in op.outputs}
+    return [
+        t
+        for t in graph.main.tensors
+        if t.index in used and (t.is_float or t.quantization is not None)
+    ]
+
+
+class _Tally:
+    """Sums over the samples for one output."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._count = 0
+        self._signal = 0.0
+        self._noise = 0.0
+        self._largest = 0.0
+        self._same_top = 0
+        self._right_before = 0
+        self._right = 0
+        self._labelled = 0
+        shape = port.tensor.shape
+        self._is_scores = len(shape) == 2 and shape[-1] > 1
+
+    def add(self, x: NDArray[np.float64], y: NDArray[np.float64], label: int | None) -> None:
+        self._count += 1
+        self._signal += float(np.sum(x * x))
+        self._noise += float(np.sum((x - y) ** 2))
+        self._largest = max(self._largest, float(np.max(np.abs(x - y), initial=0.0)))
+        if self._is_scores:
+            before, after = int(x.argmax()), int(y.argmax())
+            self._same_top += before == after
+            if label is not None:
+                self._labelled += 1
+                self._right_before += before == label
+                self._right += after == label
+
+    def result(self) -> Fidelity:
+        level = decibels(self._signal, self._noise)
+        quantization = self._port.tensor.quantization
+        return Fidelity(
+            output=self._port.name,
+            samples=self._count,
+            sqnr_db=round(level, 2) if math.isfinite(level) else None,
+            max_error=float(f"{self._largest:.6g}"),
+            max_error_steps=(
+                round(self._largest / quantization.scale, 2) if quantization else None
+            ),
+            top1_agreement=self._same_top / self._count if self._is_scores else None,
+            float_accuracy=self._right_before / self._labelled if self._labelled else None,
+            accuracy=self._right / self._labelled if self._labelled else None,
+        )

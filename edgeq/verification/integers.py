@@ -1,0 +1,195 @@
+"""Is every operator integer? Read from the flatbuffer itself, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.complexity import macs, total_macs
+from edgeq.graph import Graph, Op, Quantization, Subgraph, Tensor
+
+_ALLOWED = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint32", "bool", "resource"})
+
+_FIXED_INT8 = {
+    "L2_NORMALIZATION": (1 / 128, 0),
+    "LOGISTIC": (1 / 256, -128),
+    "LOG_SOFTMAX": (16 / 256, 127),
+    "SOFTMAX": (1 / 256, -128),
+    "TANH": (1 / 128, 0),
+}
+"""(scale, zero point) that int8 outputs must have:
+https://ai.google.dev/edge/litert/models/quantization_spec"""
+
+_SAME_SCALE = frozenset(
+    {
+        "BATCH_TO_SPACE_ND", "CONCATENATION", "EXPAND_DIMS", "GATHER", "MAX_POOL_2D", "MIRROR_PAD",
+        "PACK", "PAD", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SPACE_TO_BATCH_ND",
+        "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE",
+        "TILE", "TRANSPOSE", "UNPACK",
+    }
+)  # fmt: skip
+"""Operators that copy int8 values and so cannot change their scale."""
+
+_WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
+
+_CURES = {
+    "ELU": "use ReLU or ReLU6 in its place",
+    "GELU": "use ReLU, or x * sigmoid(1.702 x)",
+    "LEAKY_RELU": "use ReLU, or PReLU with a fixed slope",
+    "NEG": "LayerNormalization and attention make it: use BatchNormalization",
+    "SQUARE": "GroupNormalization and UnitNormalization make it: use BatchNormalization",
+    "CONV_3D": "no integer Conv3D exists: use Conv2D over frames",
+    "WHILE": "build the recurrent layer with unroll=True",
+    "EXP": "move it out of the model",
+    "RSQRT": "LayerNormalization makes it: use BatchNormalization",
+}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One operator that keeps the model from being fully integer.
+
+    `share` is the operator's part of the model's multiply-accumulates, 0 to 1.
+    """
+
+    op_index: int
+    op_name: str
+    layer: str
+    share: float
+    why: str
+    cure: str
+    subgraph: int = 0
+    is_float: bool = True
+
+
+def find_violations(graph: Graph) -> list[Violation]:
+    """Everything in the reachable subgraphs that is not integer, or is integer with the wrong
+    meaning (a weight with a zero point, a bias off its scale, a fixed scale not kept).
+
+    Tensors that no operator uses do not count, nor do the LSTM's `intermediates`, which are float
+    placeholders for scales.
+    """
+    total = total_macs(graph) or 1
+    found = []
+    for number, subgraph in graph.reachable():
+        for op in subgraph.ops:
+            for why, cure, is_float in _judge(subgraph, op):
+                share = macs(subgraph, op) / total if number == 0 else 0.0
+                layer = subgraph.tensors[op.outputs[0]].name if op.outputs else ""
+                found.append(
+                    Violation(op.index, op.name, layer, share, why, cure, number, is_float)
+                )
+                break  # One reason is enough to act on.
+    return found + _float_edges(graph, {v.op_index for v in found})
+
+
+def _float_edges(graph: Graph, known: set[int]) -> list[Violation]:
+    edges = []
+    for side, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        for port in ports:
+            touching = {op.index for op in graph.main.ops if port.tensor.index in op.tensors}
+            if port.tensor.is_float and not touching & known:
+                edges.append(
+                    Violation(
+                        min(touching, default=0), side.upper(), port.name, 0.0,
+                        f"{side} {port.name!r} is {port.tensor.dtype}",
+                        "convert again with integer inputs and outputs",
+                    )
+                )  # fmt: skip
+    return edges
+
+
+def _judge(subgraph: Subgraph, op: Op) -> Iterator[tuple[str, str, bool]]:
+    inputs = [t for t in subgraph.input_tensors(op) if t is not None]
+    outputs = subgraph.output_tensors(op)
+    floats = [t for t in inputs + outputs if t.is_float]
+    cure = _CURES.get(op.name, "replace this layer by one that quantizes")
+    if op.name.startswith("CUSTOM"):
+        yield "a custom operator: only its author's runtime can run it", cure, True
+    if op.name == "DEQUANTIZE" and inputs and inputs[0].dtype == "float16":
+        yield "float16 weights are widened to float32 here", "convert with --scheme int8", True
+    elif op.name == "DEQUANTIZE":
+        yield "an island: integers are turned into floats here", _island_cure(subgraph, op), True
+    if op.name == "QUANTIZE" and inputs and inputs[0].is_float:
+        yield "an island: floats are turned into integers here", _island_cure(subgraph, op), True
+    if floats:
+        hybrid = any(t.is_constant and t.dtype == "int8" for t in inputs)
+        if hybrid:
+            yield (
+                f"hybrid: int8 weights, but {floats[0].dtype} activations",
+                "give calibration data: without it only weights are quantized",
+                True,
+            )
+        yield f"works on {floats[0].dtype} ({_short(floats[0].name)})", cure, True
+    for tensor in inputs + outputs:
+        if tensor.dtype not in _ALLOWED:
+            yield f"works on {tensor.dtype}, which no integer kernel takes", cure, True
+        if tensor.dtype in ("int8", "int16") and tensor.quantization is None and op.name != "CAST":
+            yield (
+                f"{_short(tensor.name)} is {tensor.dtype} without a scale",
+                "calibrate with samples that reach this layer",
+                False,
+            )
+    yield from _judge_meaning(op, inputs, outputs)
+
+
+def _judge_meaning(
+    op: Op, inputs: list[Tensor], outputs: list[Tensor]
+) -> Iterator[tuple[str, str, bool]]:
+    cure = "convert the float model again with edgeq; another tool wrote this"
+    if op.name in _WEIGHTED and len(inputs) >= 2:
+        data, weights = (inputs[2], inputs[1]) if op.name == "TRANSPOSE_CONV" else inputs[:2]
+        if weights.quantization and weights.dtype == "int8" and any(weights.quantization.zero_points):
+            yield "its weights have a zero point other than 0", cure, False
+        bias = inputs[-1] if len(inputs) > (3 if op.name == "TRANSPOSE_CONV" else 2) else None
+        if bias is not None and _bias_is_off(data, weights, bias):
+            yield "its bias is not at input scale x weight scale", cure, False
+    if not outputs or outputs[0].dtype != "int8" or outputs[0].quantization is None:
+        return
+    made = outputs[0].quantization
+    if op.name in _FIXED_INT8:
+        scale, zero_point = _FIXED_INT8[op.name]
+        if abs(made.scale - scale) > 1e-6 or made.zero_point != zero_point:
+            yield (
+                f"its output must have scale {scale:g}, zero point {zero_point}; it has "
+                f"{made.scale:g}, {made.zero_point}",
+                cure,
+                False,
+            )
+    if op.name in _SAME_SCALE:
+        for tensor in inputs:
+            if tensor.dtype == "int8" and tensor.quantization and _differ(tensor.quantization, made):
+                yield (
+                    f"copies values, but from scale {tensor.quantization.scale:g} to {made.scale:g}",
+                    cure,
+                    False,
+                )
+
+
+def _bias_is_off(data: Tensor, weights: Tensor, bias: Tensor) -> bool:
+    if not (data.quantization and weights.quantization and bias.quantization):
+        return False
+    wanted = data.quantization.scale * np.asarray(weights.quantization.scales)
+    found = np.asarray(bias.quantization.scales)
+    if wanted.shape != found.shape:
+        wanted, found = wanted[:1], found[:1]
+    return not np.allclose(wanted, found, rtol=1e-2)
+
+
+def _differ(a: Quantization, b: Quantization) -> bool:
+    return abs(a.scale - b.scale) > 1e-6 * b.scale or a.zero_point != b.zero_point
+
+
+def _island_cure(subgraph: Subgraph, op: Op) -> str:
+    """Names the float operator on the other side of the island's border."""
+    for other in subgraph.ops:
+        touches = set(op.outputs) & set(other.inputs) or set(op.inputs) & set(other.outputs)
+        if touches and other.name not in ("QUANTIZE", "DEQUANTIZE"):
+            return _CURES.get(other.name, f"{other.name} beside it stayed float: replace that layer")
+    return "convert again with integer inputs and outputs"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else "…" + name[-39:]

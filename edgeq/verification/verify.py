@@ -1,0 +1,152 @@
+"""All of the proof in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.conversion import Conversion
+from edgeq.errors import VerificationError
+from edgeq.graph import NUMPY_TYPES, Graph
+from edgeq.interpreters import Arrays, has_tflm
+from edgeq.models import Model
+from edgeq.samples import Samples
+from edgeq.verification.agreement import COUNT, Agreement, compare_engines
+from edgeq.verification.fidelity import (
+    Fidelity,
+    Gates,
+    LayerError,
+    check_gates,
+    layer_errors,
+    measure_fidelity,
+    stored_inputs,
+)
+from edgeq.verification.integers import Violation, find_violations
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was proved. `violations` empty means fully integer."""
+
+    scheme: str
+    operators: int
+    violations: tuple[Violation, ...]
+    fidelity: tuple[Fidelity, ...]
+    held_out: bool
+    agreement: Agreement | None
+    layers: tuple[LayerError, ...] = ()
+
+    @property
+    def is_integer(self) -> bool:
+        return not self.violations
+
+    def lines(self) -> list[str]:
+        """The proof, a sentence a line."""
+        lines = []
+        if self.is_integer:
+            lines.append(f"fully integer: all {self.operators} operators, inputs and outputs")
+        elif self.scheme in ("int8", "int16x8"):
+            lines.append(f"NOT fully integer: {len(self.violations)} operators are not")
+        else:
+            lines.append(f"{self.scheme}: floats remain, as asked for")
+        fresh = "held-out samples" if self.held_out else "the calibration samples themselves"
+        for f in self.fidelity:
+            level = "equal to float" if f.sqnr_db is None else f"SQNR {f.sqnr_db:.1f} dB"
+            line = f"output {f.output!r}: {level}, largest error {f.max_error:g}"
+            if f.top1_agreement is not None:
+                line += f", same top class in {100 * f.top1_agreement:.1f} %"
+            lines.append(f"{line} ({f.samples} {fresh})")
+            if f.accuracy is not None and f.float_accuracy is not None:
+                lines.append(
+                    f"accuracy {100 * f.accuracy:.2f} %, float {100 * f.float_accuracy:.2f} %"
+                )
+        if self.agreement is not None:
+            lines.append(self.agreement.line())
+        return lines
+
+
+def verify(
+    model: Model,
+    conversion: Conversion,
+    samples: Samples | None = None,
+    *,
+    gates: Gates | None = None,
+    held_out: bool = True,
+    layers: bool = False,
+    engines: bool = True,
+    progress: Progress | None = None,
+) -> Verification:
+    """Prove `conversion`: integer only (from the flatbuffer), close to `model`'s float on
+    `samples`, and the same in LiteRT and in TFLM when that is installed (`engines`).
+
+    Raises VerificationError when a gate fails, or when the two engines do not run the same
+    network. Operators that are not integer are returned, not raised: whether they may stay
+    depends on the target.
+    """
+
+    def tell(step: int) -> None:
+        if progress:
+            progress("proving", step, 3)
+
+    tell(0)
+    violations = tuple(find_violations(conversion.graph))
+    results: list[Fidelity] = []
+    worst: list[LayerError] = []
+    if samples is not None and len(samples) and not model.is_quantized:
+        results = measure_fidelity(model.tflite, conversion.tflite, conversion.graph, samples)
+        if layers:
+            worst = layer_errors(model, conversion, samples)
+    tell(1)
+    check_gates(results, gates or Gates())
+    agreement = None
+    if engines and not violations and has_tflm():
+        inputs = fresh_inputs(conversion.graph, samples)
+        agreement = compare_engines(conversion.tflite, conversion.graph, inputs)
+        if not agreement.same_network:
+            raise VerificationError(
+                f"{agreement.line()}: only {agreement.agreement_db} dB apart, they do not compute "
+                "the same network",
+                hint="replace the layer that is named; a microcontroller would give wrong results",
+            )
+    tell(3)
+    return Verification(
+        scheme=conversion.scheme,
+        operators=len(conversion.graph.main.ops),
+        violations=violations,
+        fidelity=tuple(results),
+        held_out=held_out,
+        agreement=agreement,
+        layers=tuple(worst),
+    )
+
+
+def fresh_inputs(graph: Graph, samples: Samples | None, count: int = COUNT) -> list[Arrays]:
+    """`count` inputs as stored: real samples, else numbers from a fixed seed over the whole
+    range of the type (to compare engines with; never to calibrate with)."""
+    if samples is not None and len(samples):
+        chosen = samples.pick(range(min(count, len(samples))))
+        return [stored_inputs(s, graph.inputs) for s in chosen]
+    random = np.random.default_rng(0)
+    return [_random_inputs(graph, random) for _ in range(count)]
+
+
+def _random_inputs(graph: Graph, random: np.random.Generator) -> Arrays:
+    values = []
+    for port in graph.inputs:
+        dtype = np.dtype(NUMPY_TYPES[port.tensor.dtype])
+        if dtype.kind == "f":
+            values.append(random.standard_normal(port.tensor.shape).astype(dtype))
+        elif dtype.kind == "b":
+            values.append(random.integers(0, 2, port.tensor.shape).astype(dtype))
+        elif port.tensor.quantization is None:
+            values.append(np.zeros(port.tensor.shape, dtype))  # An index: only 0 is surely valid.
+        else:
+            limits = np.iinfo(dtype)
+            values.append(
+                random.integers(limits.min, limits.max, port.tensor.shape, endpoint=True, dtype=dtype)
+            )
+    return tuple(values)
