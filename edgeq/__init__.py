@@ -1,1 +1,103 @@
+"""edgeq: a trained network to fully integer TFLite, proven, for phones, Pis and microcontrollers.
+
+    model = edgeq.open_model("digits.keras")
+    calibration = edgeq.calibrate(model, "calibration.npz")
+    conversion = edgeq.convert(model, calibration)
+    proof = edgeq.verify(model, conversion, "test.npz")
+    built = edgeq.build("digits.keras", [edgeq.load_target("rpi")], data=edgeq.Data("cal.npz"))
+    results = edgeq.bench("build/rpi")
+
+Names are loaded when they are first used, so `import edgeq` takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeq.benchmark import BenchOptions, bench
+    from edgeq.building import Built, build
+    from edgeq.bundle import Bundle, open_bundle
+    from edgeq.calibration import Calibration, calibrate
+    from edgeq.conversion import Conversion, convert
+    from edgeq.errors import EdgeqError
+    from edgeq.evaluation import Evaluation, evaluate
+    from edgeq.graph import Graph
+    from edgeq.inspection import Inspection, inspect_graph
+    from edgeq.measurement import Measurement, Results, read_results, write_results
+    from edgeq.models import Model, open_model
+    from edgeq.pipeline import Data, Opening
+    from edgeq.report import Comparison, compare
+    from edgeq.samples import ImageOptions, Samples, open_samples
+    from edgeq.targets import Target, list_targets, load_target
+    from edgeq.tflite import read_graph
+    from edgeq.verification import Gates, Verification, verify
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "benchmark": ("BenchOptions", "bench"),
+    "building": ("Built", "build"),
+    "bundle": ("Bundle", "open_bundle"),
+    "calibration": ("Calibration", "calibrate"),
+    "conversion": ("Conversion", "convert"),
+    "errors": ("EdgeqError",),
+    "evaluation": ("Evaluation", "evaluate"),
+    "graph": ("Graph",),
+    "inspection": ("Inspection", "inspect_graph"),
+    "measurement": ("Measurement", "Results", "read_results", "write_results"),
+    "models": ("Model", "open_model"),
+    "pipeline": ("Data", "Opening"),
+    "report": ("Comparison", "compare"),
+    "samples": ("ImageOptions", "Samples", "open_samples"),
+    "targets": ("Target", "list_targets", "load_target"),
+    "tflite": ("read_graph",),
+    "verification": ("Gates", "Verification", "verify"),
+}
+_MODULES = {name: f"edgeq.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BenchOptions",
+    "Built",
+    "Bundle",
+    "Calibration",
+    "Comparison",
+    "Conversion",
+    "Data",
+    "EdgeqError",
+    "Evaluation",
+    "Gates",
+    "Graph",
+    "ImageOptions",
+    "Inspection",
+    "Measurement",
+    "Model",
+    "Opening",
+    "Results",
+    "Samples",
+    "Target",
+    "Verification",
+    "bench",
+    "build",
+    "calibrate",
+    "compare",
+    "convert",
+    "evaluate",
+    "inspect_graph",
+    "list_targets",
+    "load_target",
+    "open_bundle",
+    "open_model",
+    "open_samples",
+    "read_graph",
+    "read_results",
+    "verify",
+    "write_results",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'edgeq' has no attribute {name!r}")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgeq.environment import describe_host
 from edgeq.errors import DataError, MeasurementError, ModelError, UsageError, VerificationError
+from edgeq.golden import Golden
 from edgeq.graph import NUMPY_TYPES, Graph, Tensor
 from edgeq.isolation import Worker
 from edgeq.measurement import (
@@ -93,26 +94,20 @@ DEFAULTS = BenchOptions()
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model to measure, on `inputs` in turn (each in the model's own order of inputs).
-
-    `golden` are the outputs that belong to them, `tolerance` how far others may be from these
-    (for each output; see check_outputs), and `reference` what made them.
-    """
+    """A model to measure on `inputs` in turn, once it has met `golden`."""
 
     name: str
     tflite: bytes
     inputs: Sequence[Arrays]
     scheme: str
-    golden: Sequence[Arrays] | None = None
-    tolerance: Sequence[float] = ()
-    reference: str | None = None
+    golden: Golden | None = None
 
 
 def bench(
-    path: Path,
+    path: str | Path,
     options: BenchOptions = DEFAULTS,
     *,
-    baseline: Path | None = None,
+    baseline: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[Measurement]:
     """Measure the .tflite file at `path`, and beside it `baseline`, its float original.
@@ -120,12 +115,14 @@ def bench(
     The inputs are random, the same at every call, over the range of their type. There are no
     golden outputs, so nothing is checked, and the measurement says so.
     """
+    path = Path(path)
     tflite = _read(path)
     graph = read_graph(tflite, str(path))
     inputs = random_inputs(graph)
     subject = Subject(path.stem, tflite, inputs, scheme_of(graph))
     subjects = [subject]
     if baseline is not None:
+        baseline = Path(baseline)
         other = _read(baseline)
         other_graph = read_graph(other, str(baseline))
         other_inputs = translate_inputs(inputs, graph, other_graph)
@@ -141,12 +138,11 @@ def measure_model(
     scheme: str,
     target: str,
     options: BenchOptions = DEFAULTS,
-    golden: Sequence[Arrays] | None = None,
-    tolerance: Sequence[float] = (),
+    golden: Golden | None = None,
     progress: Progress | None = None,
 ) -> Measurement:
     """Measure one model. Raises VerificationError, before any timing, if `golden` is not met."""
-    subject = Subject(name, tflite, inputs, scheme, golden, tolerance)
+    subject = Subject(name, tflite, inputs, scheme, golden)
     return measure([subject], target=target, options=options, progress=progress)[0]
 
 
@@ -208,6 +204,8 @@ def check_outputs(
     first. Two NaNs are equal.
     """
     allowed = tuple(tolerance) or (0.0,) * len(names)
+    if not expected or len(expected) != len(got):
+        raise VerificationError(f"{len(got)} outputs for {len(expected)} golden inputs", _REBUILD)
     if not len(names) == len(allowed) == len(expected[0]) == len(got[0]):
         raise VerificationError(
             f"the model has {len(got[0])} outputs, the golden outputs {len(expected[0])} "
@@ -261,7 +259,7 @@ def translate_inputs(inputs: Sequence[Arrays], source: Graph, other: Graph) -> l
         )
     return [
         tuple(
-            quantize(dequantize(sample[i], source.inputs[i].tensor), port.tensor)
+            _translate(sample[i], source.inputs[i].tensor, port.tensor)
             for i, port in zip(order, other.inputs, strict=True)
         )
         for sample in inputs
@@ -312,13 +310,10 @@ def _read(path: Path) -> bytes:
 
 
 def _check_inputs(subject: Subject, graph: Graph) -> None:
-    count = len(subject.inputs)
-    if count == 0 or (subject.golden is not None and len(subject.golden) != count):
-        raise DataError(
-            f"{subject.name}: {count} inputs and {len(subject.golden or ())} golden outputs",
-            hint="give at least one input, and its outputs to each or none at all",
-        )
-    for number, sample in enumerate(subject.inputs):
+    if not subject.inputs or (subject.golden and not subject.golden.inputs):
+        raise DataError(f"{subject.name}: no inputs", hint="give at least one")
+    samples = [*subject.inputs, *(subject.golden.inputs if subject.golden else ())]
+    for number, sample in enumerate(samples):
         wanted = [(port.tensor.shape, port.tensor.dtype) for port in graph.inputs]
         given = [(value.shape, value.dtype.name) for value in sample]
         if wanted != given:
@@ -337,16 +332,29 @@ def _check(
     options: BenchOptions,
     progress: Progress | None,
 ) -> Check:
-    if subject.golden is None:
+    golden = subject.golden
+    if golden is None:
         return Check(0, 0)
     got = []
-    for number, sample in enumerate(subject.inputs):
+    for number, sample in enumerate(golden.inputs):
         got += worker.call("run", [sample], time_limit=options.max_secs + _MARGIN)
         if progress:
-            progress("golden check", number + 1, len(subject.inputs))
+            progress("golden check", number + 1, len(golden.inputs))
     names = [port.name for port in graph.outputs]
-    check = check_outputs(subject.golden, got, names, subject.tolerance)
-    return replace(check, reference=subject.reference)
+    check = check_outputs(golden.outputs, got, names, _tolerance(golden))
+    return replace(check, reference=golden.reference)
+
+
+def _tolerance(golden: Golden) -> list[float]:
+    """For each output, in its own values; a float's step is 1/256 of its largest golden value."""
+    limits = []
+    for position, steps in enumerate(golden.tolerance):
+        values = [sample[position] for sample in golden.outputs]
+        if values[0].dtype.kind == "f":
+            limits.append(steps * max(float(np.abs(v).max(initial=0)) for v in values) / 256)
+        else:
+            limits.append(float(steps))
+    return limits
 
 
 def _time_block(
@@ -460,6 +468,12 @@ def _random(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
         return random.integers(0, 2, tensor.shape).astype(dtype)
     limits = np.iinfo(dtype)
     return random.integers(limits.min, limits.max, tensor.shape, dtype=dtype, endpoint=True)
+
+
+def _translate(values: NDArray[Any], source: Tensor, other: Tensor) -> NDArray[Any]:
+    if source.dtype == other.dtype and source.quantization == other.quantization:
+        return values
+    return quantize(dequantize(values, source), other)
 
 
 def _shapes(graph: Graph) -> str:

@@ -21,7 +21,7 @@ from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
 from edgeq.reference import golden_count, make_golden
 from edgeq.samples import Samples
 from edgeq.targets import Target
-from edgeq.verification import Gates, Verification, Violation, find_violations, verify
+from edgeq.verification import Gates, Verification, find_violations, verify, violation_table
 from edgeq.verification.verify import fresh_inputs
 
 
@@ -98,20 +98,6 @@ def build(
     return [_write(Path(output), plan, prepared, verification, labels, data) for plan in plans]
 
 
-def violation_table(violations: Sequence[Violation]) -> str:
-    """Operator, layer and share of the work; why; what to change."""
-    lines = []
-    for v in violations:
-        where = f"subgraph {v.subgraph}, " if v.subgraph else ""
-        lines += [
-            f"  {where}operator {v.op_index} {v.op_name} ({v.layer.split(';')[0]}), "
-            f"{100 * v.share:.1f} % of MACs",
-            f"      why:    {v.why}",
-            f"      change: {v.cure}",
-        ]
-    return "\n".join(lines)
-
-
 def _engine(target: Target, engine: str | None) -> str:
     if engine is None:
         return target.default_engine
@@ -132,9 +118,7 @@ def _check_labels(labels: Sequence[str], prepared: Prepared) -> None:
         )
 
 
-def _refuse_floats(
-    conversion: Conversion, targets: Sequence[Target], allow_float: bool
-) -> None:
+def _refuse_floats(conversion: Conversion, targets: Sequence[Target], allow_float: bool) -> None:
     violations = find_violations(conversion.graph)
     if not violations:
         return
@@ -152,9 +136,7 @@ def _refuse_floats(
         )
 
 
-def _plan(
-    target: Target, engine: str, conversion: Conversion, samples: Samples | None
-) -> _Plan:
+def _plan(target: Target, engine: str, conversion: Conversion, samples: Samples | None) -> _Plan:
     graph, tflite = conversion.graph, conversion.tflite
     table = table_for(target, engine)
     gaps = find_gaps(graph, table)

@@ -86,7 +86,9 @@ def is_bundle(path: Path) -> bool:
 def open_bundle(folder: Path) -> Bundle:
     """The bundle in `folder`. Raises BundleError when it is damaged, changed or too new."""
     if not is_bundle(folder):
-        raise BundleError(f"{folder}: no bundle (it has no {MANIFEST})", hint="edgeq build makes one")
+        raise BundleError(
+            f"{folder}: no bundle (it has no {MANIFEST})", hint="edgeq build makes one"
+        )
     manifest = read_json(folder / MANIFEST, BundleError)
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise BundleError(f"{folder / MANIFEST}: not a manifest of edgeq's", hint="build it again")

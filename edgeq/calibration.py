@@ -14,7 +14,7 @@ from edgeq.graph import NUMPY_TYPES, Graph, Port
 from edgeq.interpreters import BATCH_LIMIT, batches, threads
 from edgeq.isolation import Worker
 from edgeq.models import Model
-from edgeq.samples import Arrays, Samples
+from edgeq.samples import Arrays, Samples, Source, open_samples
 
 DEFAULT_SAMPLES = 200
 """Beyond 100 to 200 samples ranges hardly change: shared/conversion.md measured 1, 10, 50, 100
@@ -71,8 +71,9 @@ def thin(indexes: Sequence[int], limit: int) -> list[int]:
     return [indexes[i * len(indexes) // limit] for i in range(limit)]
 
 
-def calibrate(model: Model, samples: Samples, *, progress: Progress | None = None) -> Calibration:
-    """Run every sample through the float model and record exact minima and maxima.
+def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -> Calibration:
+    """Run every sample of `data` (whatever open_samples takes) through the float model and record
+    exact minima and maxima.
 
     Raises DataError for samples that cannot be right (see lint), ConversionError when the
     network has control flow, which cannot be calibrated.
@@ -83,6 +84,7 @@ def calibrate(model: Model, samples: Samples, *, progress: Progress | None = Non
             f"{model.source} is quantized already; it has nothing to calibrate",
             hint="build it as it is, without --scheme, or start from the float model",
         )
+    samples = open_samples(data, model.graph.inputs)
     judge = Lint(model.graph, samples)
     indexes = [
         t.index
@@ -263,9 +265,7 @@ def _saturation(low: float, high: float, port: Port, shown: str) -> list[Finding
     ]
 
 
-def _as_input(
-    value: NDArray[np.generic], port: Port, where: str
-) -> NDArray[np.generic]:
+def _as_input(value: NDArray[np.generic], port: Port, where: str) -> NDArray[np.generic]:
     if not (np.issubdtype(value.dtype, np.number) or value.dtype == np.bool_):
         raise DataError(f"{where}: dtype {value.dtype}, numbers are needed")
     if np.issubdtype(value.dtype, np.complexfloating):

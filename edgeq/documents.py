@@ -79,7 +79,7 @@ def nearest(word: str, choices: typing.Iterable[str]) -> str | None:
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_without_none(v) for v in value]
     return value
 

@@ -57,9 +57,7 @@ def evaluate(
     model, conversion = prepared.model, prepared.conversion
     assert prepared.evaluation is not None
     baseline = None if model.is_quantized else model.tflite
-    return _evaluate(
-        model.name, conversion.tflite, conversion.graph, baseline, prepared.evaluation
-    )
+    return _evaluate(model.name, conversion.tflite, conversion.graph, baseline, prepared.evaluation)
 
 
 def _evaluate(

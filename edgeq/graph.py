@@ -194,7 +194,7 @@ class Graph:
 
 
 def _plain_name(tensor_name: str, side: str, position: int) -> str:
-    """"serving_default_image:0" -> "image"; a tensor without a name is input_0 or output_0."""
+    """ "serving_default_image:0" -> "image"; a tensor without a name is input_0 or output_0."""
     name = tensor_name.rsplit("/", 1)[-1].split(":")[0].removeprefix("serving_default_")
     return name or f"{side.removesuffix('s')}_{position}"
 

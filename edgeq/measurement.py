@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -203,14 +203,19 @@ class Measurement:
 class Results:
     """What one run of edgeq measured; the file behind `--json`."""
 
-    schema: str = field(default=SCHEMA, kw_only=True)
-    schema_version: int = field(default=SCHEMA_VERSION, kw_only=True)
     measurements: tuple[Measurement, ...]
+    schema: str = SCHEMA
+    schema_version: int = SCHEMA_VERSION
 
 
 def to_json(results: Results) -> str:
     """The text of a results file: the same bytes for the same value, samples on short lines."""
-    return _NUMBERS.sub(_in_rows, documents.to_json(documents.encode(results)))
+    data = {
+        "schema": results.schema,
+        "schema_version": results.schema_version,
+        "measurements": [documents.encode(m) for m in results.measurements],
+    }
+    return _NUMBERS.sub(_in_rows, documents.to_json(data))
 
 
 def from_json(data: Any, where: str) -> Results:

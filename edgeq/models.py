@@ -189,9 +189,7 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _prepare_tflite(
-    tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]
-) -> bytes:
+def _prepare_tflite(tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]) -> bytes:
     if input_shapes:
         raise ModelError(
             f"{source}: --input-shape is for Keras models and SavedModels",

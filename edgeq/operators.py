@@ -170,7 +170,7 @@ def _other_tables(table: OperatorTable) -> list[OperatorTable]:
 def _elsewhere(titles: list[str], otherwise: str) -> str:
     if not titles:
         return f"no engine of edgeq's has it; {otherwise}"
-    return f"{' and '.join(titles)} {'have' if len(titles) > 1 else 'has'} it; here, {otherwise}"
+    return f"{' and '.join(titles)} {'have' if len(titles) > 1 else 'has'} it; here: {otherwise}"
 
 
 def _other_scheme(dtype: str, types: tuple[str, ...]) -> str:

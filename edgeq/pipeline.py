@@ -109,9 +109,7 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
         raise UsageError("--calibration-samples must be at least 1")
 
     def opened(source: str | Path) -> Samples:
-        return open_samples(
-            source, model.graph.inputs, images=data.images, labels=data.labels_csv
-        )
+        return open_samples(source, model.graph.inputs, images=data.images, labels=data.labels_csv)
 
     samples = evaluation = None
     if data.calibration is not None:

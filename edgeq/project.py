@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeq.documents import decode, nearest, read_text, read_toml
+from edgeq.documents import decode, read_text, read_toml
 from edgeq.errors import UsageError
 from edgeq.graph import Port
 from edgeq.targets import is_path
@@ -66,8 +66,8 @@ class Project:
     """One edgeq.toml. Every path in it, also in the settings, has the file's folder before it.
 
     `targets` are names or paths, `labels` the classes' names in order, and `output_names` are
-    new names by the old or in order: rename_outputs() applies them. A `scheme` or `engine` of
-    None means the default.
+    new names by the old or in order, as open_model() takes them. A `scheme` or `engine` of None
+    means the default.
     """
 
     source: Path
@@ -156,41 +156,6 @@ def load_project(path: Path) -> Project:
             labels=_beside(folder, document.evaluation.labels),
         ),
     )
-
-
-def rename_outputs(project: Project, outputs: Sequence[str]) -> list[str]:
-    """The model's `outputs` under the names that the project gives them.
-
-    Raises UsageError for an output that is not there, a list of another length, or a name used
-    twice.
-    """
-    new = project.output_names
-    if not new:
-        return list(outputs)
-    if isinstance(new, Mapping):
-        for old in new:
-            if old not in outputs:
-                guess = nearest(old, outputs)
-                raise UsageError(
-                    f"{project.source}: output_names: the model has no output {old!r}",
-                    hint=f"did you mean {guess}?" if guess else f"outputs: {', '.join(outputs)}",
-                )
-        renamed = [new.get(name, name) for name in outputs]
-    else:
-        if len(new) != len(outputs):
-            raise UsageError(
-                f"{project.source}: output_names has {len(new)} names, the model {len(outputs)} "
-                f"output{'s' if len(outputs) != 1 else ''}",
-                hint=f"outputs, in order: {', '.join(outputs)}",
-            )
-        renamed = list(new)
-    for name in renamed:
-        if renamed.count(name) > 1:
-            raise UsageError(
-                f"{project.source}: output_names: two outputs would be named {name!r}",
-                hint="give each a name of its own",
-            )
-    return renamed
 
 
 def identifier(text: str) -> str:
@@ -338,11 +303,15 @@ def project_template(
     outputs: Sequence[Port],
     *,
     scheme: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    signature_key: str | None = None,
+    allow_lambda: bool = False,
 ) -> str:
     """A commented edgeq.toml, which loads as it is.
 
     `model` is the path as the file shall have it, `scheme` what a model that is quantized
-    already is in. Raises UsageError for a path that is not text.
+    already is in; the others are what it took to open the model, and are set in the file.
+    Raises UsageError for a path that is not text.
     """
     if any("\ud800" <= c <= "\udfff" for c in model):
         raise UsageError(f"{model!r}: a path that is not UTF-8", hint="rename the file")
@@ -370,9 +339,13 @@ def project_template(
         "# Other names for the outputs than the model's own.",
         f"# output_names = {{ {_toml(outputs[0].name)} = {_toml('scores')} }}",
         "",
-        *_opening_lines(scheme),
+        "# Which signature of a SavedModel that has several.",
+        _setting(signature_key is not None, "signature_key", signature_key or "serving_default"),
+        "# Whether to run the Python code of a Keras Lambda layer: only for a file that you trust.",
+        f"{'' if allow_lambda else '# '}allow_lambda = true",
+        "",
         "[input]",
-        *_input_lines(inputs, image),
+        *_input_lines(inputs, image, shapes or {}),
         "",
         "[calibration]",
         *_calibration_lines(image is not None, scheme),
@@ -400,35 +373,32 @@ def _scheme_lines(scheme: str | None) -> list[str]:
     ]
 
 
-def _opening_lines(scheme: str | None) -> list[str]:
-    if scheme is not None:
-        return []
-    return [
-        "# Which signature of a SavedModel that has several; and whether to run the Python code of",
-        "# a Keras Lambda layer, for a file that you trust.",
-        '# signature_key = "serving_default"',
-        "# allow_lambda = true",
-        "",
-    ]
+def _setting(is_set: bool, key: str, value: str) -> str:
+    return f"{'' if is_set else '# '}{key} = {_toml(value)}"
 
 
-def _input_lines(inputs: Sequence[Port], image: tuple[int, int, int] | None) -> list[str]:
+def _input_lines(
+    inputs: Sequence[Port],
+    image: tuple[int, int, int] | None,
+    fixed: Mapping[str, Sequence[int]],
+) -> list[str]:
     lines = []
     if image:
         height, width, channels = image
         lines += [
-            f"# The input looks like an image of {height} x {width}. For data that is a folder of images,",
-            "# say how pixels become numbers, as the network was trained: the range that 0 to 255 is",
-            '# mapped to, or "MEAN,STD" of value = (pixel - mean) / std.',
+            f"# The input looks like an image of {height} x {width}. For data that is a folder of",
+            "# images, say how pixels become numbers, as the network was trained: the range that 0",
+            '# to 255 is mapped to, or "MEAN,STD" of value = (pixel - mean) / std.',
             '# image_scaling = "0..1"  # or "-1..1", "0..255", "127.5,64"',
             f"# image_size = [{height}, {width}]  # height, width",
             f"# image_channels = {channels}  # {'grey' if channels == 1 else 'RGB'}",
         ]
-    shapes = ", ".join(f"{_toml(p.name)} = {list(p.tensor.shape)}" for p in inputs)
+    shown = fixed or {p.name: p.tensor.shape for p in inputs}
+    shapes = ", ".join(f"{_toml(name)} = {list(shape)}" for name, shape in shown.items())
     return [
         *lines,
         "# Only for a model with dynamic dimensions: the shapes to build it with, batch first.",
-        f"# shapes = {{ {shapes} }}",
+        f"{'' if fixed else '# '}shapes = {{ {shapes} }}",
     ]
 
 

@@ -14,7 +14,7 @@ from edgeq.errors import MeasurementError, UsageError
 from edgeq.measurement import Direction, Interval, Measurement, Results
 
 PROCESS_NOISE = 0.02
-"""Share by which times of two processes may differ for no reason but where their memory lies.
+"""Share by which time and memory of two processes may differ for no reason but their layout.
 
 No interval shows it, since within a process it is constant. Measured on an x86-64 machine: the
 medians of one model in 8 processes lay 0.7 to 3 % apart, with intervals below 0.2 %.
@@ -105,9 +105,10 @@ def compare(
     """How `new` differs from `base`, metric by metric, each in the direction that is worse.
 
     `limits` go before DEFAULT_LIMITS. A change is a regression when it is worse by more than the
-    limit and is no noise; it is noise when its interval holds 0, or, for times, when it is within
-    PROCESS_NOISE. The interval of a ratio is [new.low / base.high, new.high / base.low], which
-    holds the true one with at least the two confidences' sum less 1.
+    limit and is no noise; it is noise when its interval holds 0, or, for time and memory of a
+    process, when it is within PROCESS_NOISE. The interval of a ratio is
+    [new.low / base.high, new.high / base.low], which holds the true one with at least the two
+    confidences' sum less 1.
 
     Raises MeasurementError, naming each difference, when the results were made with different
     DIFFERENCES that are not allowed (True allows all of them), or have no model in common.
@@ -264,7 +265,8 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
 
 def comparison_to_json(comparison: Comparison) -> str:
     """The text of `edgeq compare --json`; docs/results.md has its keys."""
-    return documents.to_json(documents.encode(comparison))
+    changes = [documents.encode(c) for c in comparison.changes]
+    return documents.to_json({**documents.encode(comparison), "changes": changes})
 
 
 def to_csv(results: Results) -> str:
@@ -418,7 +420,8 @@ def _is_noise(
 ) -> bool:
     if interval and interval.low <= 0 <= interval.high:
         return True
-    return metric == "latency" and of.unit == "ns" and abs(change or 0.0) <= PROCESS_NOISE
+    process_bound = metric == "peak_rss_delta" or (metric == "latency" and of.unit == "ns")
+    return process_bound and abs(change or 0.0) <= PROCESS_NOISE
 
 
 def _refuse_unused(limits: Mapping[str, Limit], changes: Sequence[Change]) -> None:

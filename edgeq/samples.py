@@ -27,7 +27,9 @@ Arrays = tuple[NDArray[Any], ...]
 LABELS = "labels"
 """The array of an .npz that holds the class of each sample."""
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 MAX_IMAGE_PIXELS = 100_000_000
 MAX_YIELDED = 100_000
 FUNCTIONS = ("representative_dataset", "get_calibration_data")
@@ -75,8 +77,11 @@ class Samples:
         return (self.get(i) for i in range(self.count))
 
 
+Source = str | Path | Samples | NDArray[Any] | Mapping[str, NDArray[Any]]
+
+
 def open_samples(
-    source: str | Path | Samples | NDArray[Any] | Mapping[str, NDArray[Any]],
+    source: Source,
     inputs: Sequence[Port],
     *,
     images: ImageOptions | None = None,
@@ -157,9 +162,7 @@ def _from_npz(path: Path, inputs: Sequence[Port]) -> Samples:
     return _from_arrays(path.name, arrays, inputs)
 
 
-def _from_arrays(
-    source: str, arrays: dict[str, NDArray[Any]], inputs: Sequence[Port]
-) -> Samples:
+def _from_arrays(source: str, arrays: dict[str, NDArray[Any]], inputs: Sequence[Port]) -> Samples:
     labels = arrays.pop(LABELS, None)
     names = [p.name for p in inputs]
     if len(inputs) == len(arrays) == 1:
@@ -183,9 +186,7 @@ def _from_arrays(
         )
 
     def get(i: int) -> Arrays:
-        return tuple(
-            _with_batch(np.asarray(c[i]), p) for c, p in zip(columns, inputs, strict=True)
-        )
+        return tuple(_with_batch(np.asarray(c[i]), p) for c, p in zip(columns, inputs, strict=True))
 
     return Samples(source, counts.pop(), get, _classes(labels, source))
 
@@ -214,7 +215,7 @@ def _with_batch(value: NDArray[Any], port: Port) -> NDArray[Any]:
 
 
 def parse_scaling(text: str) -> tuple[float, float]:
-    """"0..1", "-1..1", "0..255" or "MEAN,STD" -> (mean, std) of value = (pixel - mean) / std."""
+    """ "0..1", "-1..1", "0..255" or "MEAN,STD" -> (mean, std) of value = (pixel - mean) / std."""
     number = r"\s*(-?\d+(?:\.\d+)?)\s*"
     if match := re.fullmatch(rf"{number}\.\.{number}", text):
         low, high = float(match[1]), float(match[2])
@@ -244,7 +245,9 @@ def _from_images(
         p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
     )
     if not files:
-        raise DataError(f"{folder}: no images in it", hint=f"it reads {' '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(
+            f"{folder}: no images in it", hint=f"it reads {' '.join(sorted(IMAGE_SUFFIXES))}"
+        )
     size, channels = _image_shape(port, options)
 
     def get(i: int) -> Arrays:
@@ -283,7 +286,9 @@ def _decode(
                 converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(converted, np.float32)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-        raise DataError(f"{path.name}: not a readable image: {e}", hint="remove or replace it") from e
+        raise DataError(
+            f"{path.name}: not a readable image: {e}", hint="remove or replace it"
+        ) from e
     values = (pixels - np.float32(options.mean)) / np.float32(options.std)
     return values.reshape(1, size[0], size[1], channels).astype(np.float32)
 
@@ -332,7 +337,9 @@ def _from_function(path: Path, function: str | None, inputs: Sequence[Port]) -> 
     try:
         spec.loader.exec_module(module)
         names = (function,) if function else FUNCTIONS
-        found = next((getattr(module, n) for n in names if callable(getattr(module, n, None))), None)
+        found = next(
+            (getattr(module, n) for n in names if callable(getattr(module, n, None))), None
+        )
         if found is None:
             raise DataError(
                 f"{path.name}: no function {' or '.join(f'{n}()' for n in names)}",

@@ -8,25 +8,29 @@ from typing import Any
 import click
 
 from edgeq.cli.console import human_bytes, say, table
-from edgeq.documents import encode, to_json
+from edgeq.cli.doctor_command import write_json
+from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.operators import table_for
 from edgeq.targets import Target, check_target, list_targets, load_target
 
-SCHEMA = "edgeq-targets"
+SCHEMA = "edgeq.targets"
 SCHEMA_VERSION = 1
 
+_EVERY_BUNDLE = "manifest.json, model.tflite, golden inputs and outputs, README"
+
 _YIELDS = {
-    "cortex-m": "model.tflite, and C for TensorFlow Lite Micro: the model as an aligned array, an "
-    "exact operator resolver, inputs and outputs, the arena's size, golden vectors, an example "
-    "main",
-    "linux": "model.tflite, golden vectors, and run.py, which checks, measures and classifies on "
-    "the device; requirements for its OS and Python",
-    "android": "model.tflite for an app's assets, a Kotlin file with shapes, scales and quantize "
-    "helpers, golden vectors",
-    "host": "model.tflite, golden vectors, and run.py, which checks, measures and classifies here",
+    "cortex-m": (
+        "C for TensorFlow Lite Micro: the model as an aligned array, a resolver of its operators,",
+        "shapes and scales of inputs and outputs, the arena's size, golden vectors, a main",
+    ),
+    "linux": (
+        "run.py, which checks, measures and classifies there; requirements for its OS and Python",
+    ),
+    "android": ("a Kotlin file with shapes, scales, quantize and dequantize",),
+    "host": ("run.py, which checks, measures and classifies on any computer like this one",),
 }
-"""What `edgeq build` writes for a family, beside the manifest and a README."""
+"""What `edgeq build` writes for a family, beside what every bundle has."""
 
 
 @click.command("targets")
@@ -58,19 +62,6 @@ def command(name: str | None, check: str | None, destination: str | None) -> Non
         _list(targets)
 
 
-def write_json(destination: str, document: Any) -> None:
-    """Write `document` to the file `destination`, or to stdout for "-"."""
-    if destination == "-":
-        click.echo(to_json(document), nl=False)
-        return
-    try:
-        Path(destination).write_text(to_json(document), encoding="utf-8")
-    except OSError as e:
-        raise UsageError(
-            f"{destination}: {e.strerror or e}", hint="--json needs a file that can be written"
-        ) from e
-
-
 def _list(targets: list[Target]) -> None:
     columns = ("name", "title", "core", ">clock", ">flash", ">ram", "engines", "transport")
     rows = [
@@ -78,7 +69,7 @@ def _list(targets: list[Target]) -> None:
             t.name,
             t.title,
             t.core.name if t.core else t.arch,
-            _megahertz(t.clock_hz),
+            _clock(t.clock_hz),
             _size(t.flash),
             _size(t.ram),
             ", ".join(t.engines),
@@ -103,21 +94,18 @@ def _explain(target: Target) -> None:
     elif target.arch:
         lines.append(("arch", target.arch))
     if target.clock_hz:
-        lines.append(("clock", f"{_megahertz(target.clock_hz)}, the highest"))
+        lines.append(("clock", f"{_clock(target.clock_hz)}, the highest"))
     limits = "not known: operators are checked, whether a model fits is not"
     if target.core:
-        lines.append(("flash", f"{_exact_size(target.flash)}" if target.flash else limits))
+        lines.append(("flash", _exact_size(target.flash) if target.flash else limits))
     if target.core or target.ram:
         lines.append(("RAM", _exact_size(target.ram) if target.ram else limits))
     for engine in target.engines:
         operators = table_for(target, engine)
-        default = " (default)" if len(target.engines) > 1 and engine == target.engines[0] else ""
-        lines.append(
-            (
-                "engine",
-                f"{engine}{default}: {operators.title}, {len(operators.operators)} operators",
-            )
-        )
+        count = len(operators.operators)
+        lines.append(("engine", f"{engine}: {operators.title}, {count} operators"))
+    if len(target.engines) > 1:
+        lines.append(("", f"default: {target.default_engine}"))
     lines.append(("floats", "never" if target.integer_only else "with --allow-float"))
     if target.python:
         lines.append(("Python", f"{', '.join(target.python)}; glibc {target.glibc} or newer"))
@@ -130,20 +118,23 @@ def _explain(target: Target) -> None:
         lines.append(("emulator", f"QEMU machine {target.sim}"))
     elif target.core:
         lines.append(("emulator", "none"))
-    lines.append(("a build yields", _YIELDS[target.family]))
+    lines.append(("a build yields", _EVERY_BUNDLE))
+    lines += [("", line) for line in _YIELDS[target.family]]
     for key, value in lines:
         say(f"  {key:<15} {value}")
 
 
 def _facts(target: Target) -> dict[str, Any]:
     """The target's keys, without those that it lacks, and its operators counted by engine."""
-    facts: dict[str, Any] = {k: v for k, v in encode(target).items() if v != []}
+    facts: dict[str, Any] = {k: v for k, v in encode(target).items() if v}
     facts["operators"] = {e: len(table_for(target, e).operators) for e in target.engines}
     return facts
 
 
-def _megahertz(clock_hz: int | None) -> str:
-    return f"{clock_hz / 1e6:g} MHz" if clock_hz else ""
+def _clock(clock_hz: int | None) -> str:
+    if not clock_hz:
+        return ""
+    return f"{clock_hz / 1e9:g} GHz" if clock_hz >= 1e9 else f"{clock_hz / 1e6:g} MHz"
 
 
 def _size(size: int | None) -> str:

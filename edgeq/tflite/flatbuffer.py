@@ -90,7 +90,9 @@ class Table:
         start, length = self._vector(slot)
         form = np.dtype(dtype).newbyteorder("<")
         if start + length * form.itemsize > len(self._file.data):
-            raise self._file.damaged(f"a vector of {length} items at byte {start} runs past its end")
+            raise self._file.damaged(
+                f"a vector of {length} items at byte {start} runs past its end"
+            )
         return np.frombuffer(self._file.data, form, count=length, offset=start)
 
     def has(self, slot: int) -> bool:

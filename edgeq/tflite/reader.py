@@ -137,9 +137,13 @@ class _Reader:
         if not all(s > 0 and math.isfinite(s) for s in scales):
             raise self._wrong(f"{where} has a scale that is not a positive number")
         if len(scales) > 1 and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
-            raise self._wrong(f"{where} of shape {list(shape)} has {len(scales)} scales on axis {axis}")
+            raise self._wrong(
+                f"{where} of shape {list(shape)} has {len(scales)} scales on axis {axis}"
+            )
         if len(zero_points) not in (0, 1, len(scales)):
-            raise self._wrong(f"{where} has {len(scales)} scales and {len(zero_points)} zero points")
+            raise self._wrong(
+                f"{where} has {len(scales)} scales and {len(zero_points)} zero points"
+            )
         zero_points = zero_points or (0,)
         return Quantization(scales, zero_points * (len(scales) // len(zero_points)), axis)
 
@@ -205,7 +209,9 @@ class _Reader:
             pairs = tuple((t.text(0), int(t.scalar(1, "u32"))) for t in table.tables(slot))
             for name, tensor in pairs:
                 if tensor >= len(subgraphs[index].tensors):
-                    raise self._wrong(f"signature {key!r} maps {name!r} to a tensor that is not there")
+                    raise self._wrong(
+                        f"signature {key!r} maps {name!r} to a tensor that is not there"
+                    )
             sides.append(pairs)
         return Signature(key, index, sides[0], sides[1])
 
@@ -244,7 +250,9 @@ class _Reader:
         }
         finished: set[int] = set()
         while len(finished) < len(calls):
-            leaves = {i for i, targets in calls.items() if i not in finished and targets <= finished}
+            leaves = {
+                i for i, targets in calls.items() if i not in finished and targets <= finished
+            }
             if not leaves:
                 raise self._wrong("its subgraphs call each other in a circle")
             finished |= leaves
@@ -264,5 +272,3 @@ def _operator(table: Table, file: File) -> tuple[str, int]:
     if name == "CUSTOM":
         name = f"CUSTOM:{table.text(1)}"
     return name, int(table.scalar(2, "i32", 1))
-
-

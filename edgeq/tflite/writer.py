@@ -26,9 +26,7 @@ def with_ranges(tflite: bytes, ranges: Mapping[int, tuple[float, float]]) -> byt
     return _pack(model)
 
 
-def with_signature(
-    tflite: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str]
-) -> bytes:
+def with_signature(tflite: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """The model with one signature; names go to the main subgraph's ports by position.
 
     The tensors behind the ports get these names too, so that tools which show only tensor names
@@ -43,7 +41,10 @@ def with_signature(
     signature.outputs = _maps(schema, outputs, subgraph.outputs)
     model.signatureDefs = [signature]
     taken = {t.name for t in subgraph.tensors}
-    ports = [*zip(inputs, subgraph.inputs, strict=True), *zip(outputs, subgraph.outputs, strict=True)]
+    ports = [
+        *zip(inputs, subgraph.inputs, strict=True),
+        *zip(outputs, subgraph.outputs, strict=True),
+    ]
     for name, index in ports:
         if name.encode() not in taken:
             subgraph.tensors[index].name = name.encode()

@@ -10,7 +10,7 @@ from edgeq.verification.fidelity import (
     measure_accuracy,
     measure_fidelity,
 )
-from edgeq.verification.integers import Violation, find_violations
+from edgeq.verification.integers import Violation, find_violations, violation_table
 from edgeq.verification.verify import Verification, verify
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "measure_accuracy",
     "measure_fidelity",
     "verify",
+    "violation_table",
 ]

@@ -127,7 +127,11 @@ def check_gates(results: Sequence[Fidelity], gates: Gates) -> None:
     if gates.min_sqnr_db is not None and not results:
         raise VerificationError("--min-sqnr is set, but there is no data to measure it on")
     for r in results:
-        if gates.min_sqnr_db is not None and r.sqnr_db is not None and r.sqnr_db < gates.min_sqnr_db:
+        if (
+            gates.min_sqnr_db is not None
+            and r.sqnr_db is not None
+            and r.sqnr_db < gates.min_sqnr_db
+        ):
             raise VerificationError(
                 f"output {r.output!r}: SQNR {r.sqnr_db:.1f} dB, under the limit of "
                 f"{gates.min_sqnr_db:g} dB",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,20 @@ def find_violations(graph: Graph) -> list[Violation]:
     return found + _float_edges(graph, {v.op_index for v in found})
 
 
+def violation_table(violations: Sequence[Violation]) -> str:
+    """Operator, layer and share of the work; why; what to change."""
+    lines = []
+    for v in violations:
+        where = f"subgraph {v.subgraph}, " if v.subgraph else ""
+        lines += [
+            f"  {where}operator {v.op_index} {v.op_name} ({v.layer.split(';')[0]}), "
+            f"{100 * v.share:.1f} % of MACs",
+            f"      why:    {v.why}",
+            f"      change: {v.cure}",
+        ]
+    return "\n".join(lines)
+
+
 def _float_edges(graph: Graph, known: set[int]) -> list[Violation]:
     edges = []
     for side, ports in (("input", graph.inputs), ("output", graph.outputs)):
@@ -141,7 +155,11 @@ def _judge_meaning(
     cure = "convert the float model again with edgeq; another tool wrote this"
     if op.name in _WEIGHTED and len(inputs) >= 2:
         data, weights = (inputs[2], inputs[1]) if op.name == "TRANSPOSE_CONV" else inputs[:2]
-        if weights.quantization and weights.dtype == "int8" and any(weights.quantization.zero_points):
+        if (
+            weights.quantization
+            and weights.dtype == "int8"
+            and any(weights.quantization.zero_points)
+        ):
             yield "its weights have a zero point other than 0", cure, False
         bias = inputs[-1] if len(inputs) > (3 if op.name == "TRANSPOSE_CONV" else 2) else None
         if bias is not None and _bias_is_off(data, weights, bias):
@@ -160,7 +178,11 @@ def _judge_meaning(
             )
     if op.name in _SAME_SCALE:
         for tensor in inputs:
-            if tensor.dtype == "int8" and tensor.quantization and _differ(tensor.quantization, made):
+            if (
+                tensor.dtype == "int8"
+                and tensor.quantization
+                and _differ(tensor.quantization, made)
+            ):
                 yield (
                     f"copies values, but from scale {tensor.quantization.scale:g} to {made.scale:g}",
                     cure,
@@ -187,7 +209,9 @@ def _island_cure(subgraph: Subgraph, op: Op) -> str:
     for other in subgraph.ops:
         touches = set(op.outputs) & set(other.inputs) or set(op.inputs) & set(other.outputs)
         if touches and other.name not in ("QUANTIZE", "DEQUANTIZE"):
-            return _CURES.get(other.name, f"{other.name} beside it stayed float: replace that layer")
+            return _CURES.get(
+                other.name, f"{other.name} beside it stayed float: replace that layer"
+            )
     return "convert again with integer inputs and outputs"
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeq.conversion import Conversion
-from edgeq.errors import VerificationError
+from edgeq.errors import VerificationError, WorkerError
 from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.interpreters import Arrays, has_tflm
 from edgeq.models import Model
-from edgeq.samples import Samples
+from edgeq.operators import find_gaps, load_table
+from edgeq.samples import Samples, Source, open_samples
 from edgeq.verification.agreement import COUNT, Agreement, compare_engines
 from edgeq.verification.fidelity import (
     Fidelity,
@@ -30,7 +31,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Verification:
-    """What was proved. `violations` empty means fully integer."""
+    """What was proved. `violations` empty means fully integer.
+
+    `agreement` is None when TFLM was not asked or refused the model; `refusal` says why it did.
+    """
 
     scheme: str
     operators: int
@@ -38,6 +42,7 @@ class Verification:
     fidelity: tuple[Fidelity, ...]
     held_out: bool
     agreement: Agreement | None
+    refusal: str | None = None
     layers: tuple[LayerError, ...] = ()
 
     @property
@@ -66,13 +71,15 @@ class Verification:
                 )
         if self.agreement is not None:
             lines.append(self.agreement.line())
+        if self.refusal is not None:
+            lines.append(f"TensorFlow Lite Micro cannot run it: {self.refusal}")
         return lines
 
 
 def verify(
     model: Model,
     conversion: Conversion,
-    samples: Samples | None = None,
+    data: Source | None = None,
     *,
     gates: Gates | None = None,
     held_out: bool = True,
@@ -81,7 +88,7 @@ def verify(
     progress: Progress | None = None,
 ) -> Verification:
     """Prove `conversion`: integer only (from the flatbuffer), close to `model`'s float on
-    `samples`, and the same in LiteRT and in TFLM when that is installed (`engines`).
+    `data` (whatever open_samples takes), and the same in LiteRT and in TFLM when that is installed (`engines`).
 
     Raises VerificationError when a gate fails, or when the two engines do not run the same
     network. Operators that are not integer are returned, not raised: whether they may stay
@@ -93,6 +100,7 @@ def verify(
             progress("proving", step, 3)
 
     tell(0)
+    samples = None if data is None else open_samples(data, model.graph.inputs)
     violations = tuple(find_violations(conversion.graph))
     results: list[Fidelity] = []
     worst: list[LayerError] = []
@@ -102,16 +110,9 @@ def verify(
             worst = layer_errors(model, conversion, samples)
     tell(1)
     check_gates(results, gates or Gates())
-    agreement = None
+    agreement = refusal = None
     if engines and not violations and has_tflm():
-        inputs = fresh_inputs(conversion.graph, samples)
-        agreement = compare_engines(conversion.tflite, conversion.graph, inputs)
-        if not agreement.same_network:
-            raise VerificationError(
-                f"{agreement.line()}: only {agreement.agreement_db} dB apart, they do not compute "
-                "the same network",
-                hint="replace the layer that is named; a microcontroller would give wrong results",
-            )
+        agreement, refusal = _agreement(conversion, samples)
     tell(3)
     return Verification(
         scheme=conversion.scheme,
@@ -120,8 +121,29 @@ def verify(
         fidelity=tuple(results),
         held_out=held_out,
         agreement=agreement,
+        refusal=refusal,
         layers=tuple(worst),
     )
+
+
+def _agreement(
+    conversion: Conversion, samples: Samples | None
+) -> tuple[Agreement | None, str | None]:
+    gaps = find_gaps(conversion.graph, load_table("tflm"))
+    if gaps:
+        return None, f"operator {gaps[0].op_index} {gaps[0].op_name}: {gaps[0].reason}"
+    inputs = fresh_inputs(conversion.graph, samples)
+    try:
+        agreement = compare_engines(conversion.tflite, conversion.graph, inputs)
+    except WorkerError as e:
+        return None, e.message
+    if not agreement.same_network:
+        raise VerificationError(
+            f"{agreement.line()}: with {agreement.agreement_db} dB they do not compute the same "
+            "network",
+            hint="replace the layer that is named; a microcontroller would give wrong results",
+        )
+    return agreement, None
 
 
 def fresh_inputs(graph: Graph, samples: Samples | None, count: int = COUNT) -> list[Arrays]:
@@ -147,6 +169,8 @@ def _random_inputs(graph: Graph, random: np.random.Generator) -> Arrays:
         else:
             limits = np.iinfo(dtype)
             values.append(
-                random.integers(limits.min, limits.max, port.tensor.shape, endpoint=True, dtype=dtype)
+                random.integers(
+                    limits.min, limits.max, port.tensor.shape, endpoint=True, dtype=dtype
+                )
             )
     return tuple(values)

@@ -25,7 +25,9 @@ KERNELS = {
 class Network:
     """One .tflite model, ready to run. Inputs and outputs are in the model's own order."""
 
-    def __init__(self, tflite: bytes, kernels: str, threads: int, all_tensors: bool = False) -> None:
+    def __init__(
+        self, tflite: bytes, kernels: str, threads: int, all_tensors: bool = False
+    ) -> None:
         self._interpreter = Interpreter(
             model_content=tflite,
             num_threads=threads,

@@ -125,7 +125,9 @@ def _open_saved_model(
             f"{path.name}: the SavedModel has no signature",
             hint="write it with model.export(folder), or tf.saved_model.save(..., signatures=...)",
         )
-    key = signature_key or (SIGNATURE_KEY if SIGNATURE_KEY in signatures else next(iter(signatures)))
+    key = signature_key or (
+        SIGNATURE_KEY if SIGNATURE_KEY in signatures else next(iter(signatures))
+    )
     if key not in signatures:
         raise ModelError(
             f"{path.name}: no signature {key!r}",
@@ -211,13 +213,21 @@ def _refuse_code(config: Any, name: str, allow_lambda: bool) -> None:
             hint="replace it by a layer or keras.ops call and save again; if you trust this file, "
             "--allow-lambda runs its code",
         )
-    if isinstance(module, str) and not re.match(r"(keras|builtins|tensorflow\.keras)(\.|$)", module):
+    if isinstance(module, str) and not re.match(
+        r"(keras|builtins|tensorflow\.keras)(\.|$)", module
+    ):
         raise ModelError(
             f"{name}: layer {layer!r} is of your own class {module}.{kind}, whose code is not in "
             "the file",
             hint="export it with its computation: model.export('folder'), then build from folder",
         )
-    for value in config.values():
+    for key, value in config.items():
+        if isinstance(value, dict) and list(value) == ["value"]:
+            # What Keras writes for a bare lambda; it cannot read it back itself.
+            raise ModelError(
+                f"{name}: layer {config.get('name', kind)!r} has a Python lambda as its {key}",
+                hint="use a named Keras function or layer in its place, and save again",
+            )
         _refuse_code(value, name, allow_lambda)
 
 
@@ -339,9 +349,7 @@ def _by_flatbuffer(tflite: bytes, scheme: str) -> bytes:
     number, bias_number = (np.dtype(t.as_numpy_dtype).num for t in (activations, bias))
     # The ranges are in the model already, so the calibrator is asked to quantize and no more.
     quantizer = calibrator.Calibrator(tflite)._calibrator
-    return bytes(
-        quantizer.QuantizeModel(number, number, False, number, bias_number, False, False)
-    )
+    return bytes(quantizer.QuantizeModel(number, number, False, number, bias_number, False, False))
 
 
 def _by_litert_quantizer(tflite: bytes, scheme: str) -> bytes:

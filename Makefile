@@ -1,0 +1,54 @@
+# Everything a person does with this repository. `make help` lists it.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+STAMPS := $(VENV)/.stamps
+APT_CORTEX_M := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib
+
+.PHONY: help demo test test-slow check format types wheel bench-convert clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(STAMPS)/demo ## train the digits example, build, evaluate and measure it
+	cd examples/digits && PATH="$(BIN):$$PATH" ./demo.sh
+
+test: $(STAMPS)/dev $(STAMPS)/cortex-m ## the tests, with all they need
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: $(STAMPS)/dev $(STAMPS)/cortex-m ## every test
+	$(BIN)/pytest -n 2
+
+check: $(STAMPS)/dev ## every linter
+	PATH="$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure
+
+format: $(STAMPS)/dev ## format Python and C
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files 'runtime/*.c' 'runtime/*.h' 'runtime/*.cc' | xargs -r $(BIN)/clang-format -i
+
+wheel: $(STAMPS)/dev ## build the wheel and try it in an empty environment
+	PYTHON=$(PYTHON) BIN=$(BIN) .ci/wheel
+
+bench-convert: $(STAMPS)/dev ## conversion time beside tf.lite and litert-quantizer
+	$(BIN)/python benchmarks/convert.py
+
+clean: ## remove what make made
+	rm -rf $(VENV) build dist examples/*/build
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow,tflm]' scikit-learn
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow,tflm,dev]'
+	@mkdir -p $(STAMPS) && touch $@
+
+# The Cortex-M compiler, by apt where it is missing and we may; tests that need it say so.
+$(STAMPS)/cortex-m: | $(VENV)/bin/python
+	command -v arm-none-eabi-g++ >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT_CORTEX_M); }
+	@mkdir -p $(STAMPS) && touch $@

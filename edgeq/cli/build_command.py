@@ -1,0 +1,169 @@
+"""edgeq build"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeq.building import Built, build
+from edgeq.cli import console
+from edgeq.cli.options import data_options, gather, model_options
+from edgeq.documents import encode, to_json
+from edgeq.errors import UsageError
+from edgeq.measurement import write_text
+from edgeq.targets import load_target
+from edgeq.verification import Gates, LayerError
+
+
+@click.command("build")
+@click.argument("model", required=False)
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="What to build for; a name from `edgeq targets` or a .toml. May be repeated.",
+)
+@click.option("-o", "--output", metavar="DIR", help="Bundles go to DIR/<target> (default: build).")
+@click.option(
+    "--scheme",
+    "--recipe",
+    metavar="SCHEME",
+    help="int8 (default), int16x8, dynamic, float16 or float32; LiteRT's recipe names too.",
+)
+@click.option("--engine", help="Which of the target's engines runs it.")
+@data_options
+@click.option(
+    "--evaluation-data",
+    metavar="PATH",
+    help="Samples to judge the result on (default: every fifth calibration sample).",
+)
+@click.option("--min-accuracy", type=float, metavar="PERCENT", help="Fail when less accurate.")
+@click.option(
+    "--max-accuracy-drop", type=float, metavar="POINTS", help="Fail when float loses more."
+)
+@click.option("--min-sqnr", type=float, metavar="DB", help="Fail when noisier.")
+@click.option("--layers", is_flag=True, help="Show each layer's error, worst first.")
+@click.option(
+    "--allow-float", is_flag=True, help="Accept operators that stay float, where the target can."
+)
+@model_options
+@click.option("--json", "json_file", metavar="FILE", help="Write what was built and proved.")
+def command(
+    model: str | None,
+    targets: tuple[str, ...],
+    output: str | None,
+    scheme: str | None,
+    engine: str | None,
+    evaluation_data: str | None,
+    min_accuracy: float | None,
+    max_accuracy_drop: float | None,
+    min_sqnr: float | None,
+    layers: bool,
+    allow_float: bool,
+    json_file: str | None,
+    **options: Any,
+) -> None:
+    """Convert MODEL to integers, prove it, and write a bundle for each target.
+
+    MODEL is a .keras, .h5, SavedModel folder or .tflite. Without it, edgeq.toml in this folder
+    or above says what to build; `edgeq init MODEL` writes one.
+
+    \b
+    edgeq build net.keras --target rpi --calibration-data samples.npz
+    edgeq build --target cortex-m4 --target rpi
+    """
+    request = gather(model, evaluation=evaluation_data, **options)
+    project = request.project
+    names = targets or (project.targets if project else ())
+    if not names:
+        raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
+    limits = project.evaluation if project else None
+    progress = console.Progress()
+    built = build(
+        request.source,
+        [load_target(name) for name in dict.fromkeys(names)],
+        output=output or (project.output if project else "build"),
+        scheme=scheme or (project.scheme if project else None),
+        engine=engine or (project.engine if project else None),
+        opening=request.opening,
+        data=request.data,
+        gates=Gates(
+            min_accuracy=_or(min_accuracy, limits and limits.min_accuracy),
+            max_accuracy_drop=_or(max_accuracy_drop, limits and limits.max_accuracy_drop),
+            min_sqnr_db=_or(min_sqnr, limits and limits.min_sqnr),
+        ),
+        labels=project.labels if project else (),
+        allow_float=allow_float,
+        layers=layers,
+        progress=progress,
+    )
+    progress.clear()
+    _show(built)
+    if json_file:
+        write_text(Path(json_file), to_json([_facts(b) for b in built]))
+
+
+def _or(value: float | None, otherwise: float | None) -> float | None:
+    return otherwise if value is None else value
+
+
+def _show(built: list[Built]) -> None:
+    first = built[0]
+    prepared = first.prepared
+    model, conversion = prepared.model, prepared.conversion
+    console.say(
+        f"{model.source} → {conversion.scheme}, {console.human_bytes(len(conversion.tflite))}"
+        f" (exported by: {model.route}; quantized by: {conversion.route})"
+    )
+    for failure in (*model.failed, *conversion.failed):
+        console.warn(f"a way that did not work: {failure}")
+    for finding in prepared.calibration.findings if prepared.calibration else ():
+        console.warn(f"{finding.message}. {finding.hint[0].upper()}{finding.hint[1:]}.")
+    console.say("proof:", style="bold")
+    for line in first.verification.lines():
+        console.say(f"  {line}", style=None if not line.startswith("NOT") else "yellow")
+    _show_layers(first.verification.layers)
+    for b in built:
+        console.say(f"{b.target.name}: {b.folder}", style="bold green")
+        if b.arena:
+            console.say(
+                f"  tensor arena {b.arena.size} bytes ({b.arena.measured} measured, "
+                f"{b.arena.scratch} for CMSIS-NN)"
+            )
+        for operator, text in b.notes.items():
+            console.note(f"  {operator}: {text}")
+    console.note(f"next: read {first.folder / 'README.md'}, or edgeq bench {first.folder}")
+
+
+def _show_layers(layers: tuple[LayerError, ...]) -> None:
+    if layers:
+        console.table(
+            ["operator", "type", "layer", ">SQNR dB", ">lost here dB"],
+            [
+                (
+                    e.op_index,
+                    e.op_name,
+                    e.layer.split(";")[0],
+                    "equal" if e.sqnr_db is None else f"{e.sqnr_db:.1f}",
+                    f"{e.lost_db:.1f}",
+                )
+                for e in layers
+            ],
+        )
+
+
+def _facts(built: Built) -> dict[str, Any]:
+    return {
+        "target": built.target.name,
+        "engine": built.engine,
+        "folder": str(built.folder),
+        "scheme": built.prepared.conversion.scheme,
+        "bytes": len(built.prepared.conversion.tflite),
+        "verification": encode(built.verification),
+        "arena": encode(built.arena) if built.arena else None,
+        "notes": dict(built.notes),
+    }

@@ -1,0 +1,122 @@
+"""edgeq inspect"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeq.bundle import MODEL, is_bundle
+from edgeq.cli import console
+from edgeq.documents import encode, to_json
+from edgeq.inspection import Inspection, PortFact, inspect_graph
+from edgeq.measurement import write_text
+from edgeq.models import open_model
+from edgeq.targets import list_targets, load_target
+from edgeq.verification import violation_table
+
+
+@click.command("inspect")
+@click.argument("model")
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="Ask these targets (default: all of them). May be repeated.",
+)
+@click.option("--json", "json_file", metavar="FILE", help="Write everything shown.")
+def command(model: str, targets: tuple[str, ...], json_file: str | None) -> None:
+    """Show a model's operators with versions, shapes, quantization, MACs and live memory, and
+    what the targets say of it.
+
+    MODEL is a .tflite, a bundle, or a trained model (shown as the float .tflite it becomes).
+    """
+    path = Path(model)
+    opened = open_model(path / MODEL if is_bundle(path) else path)
+    chosen = [load_target(name) for name in targets] if targets else list_targets()
+    result = inspect_graph(opened.graph, opened.name, chosen)
+    _show(result, asked=bool(targets))
+    if json_file:
+        write_text(Path(json_file), to_json(encode(result)))
+
+
+def _show(result: Inspection, asked: bool) -> None:
+    console.say(
+        f"{result.model}: {result.scheme}, {console.human_bytes(result.bytes)}, "
+        f"{result.macs:,} MACs, {result.parameters:,} parameters",
+        style="bold",
+    )
+    for side, ports in (("input", result.inputs), ("output", result.outputs)):
+        for port in ports:
+            console.say(f"  {side} {port.name}: {_port(port)}")
+    for key in result.signatures:
+        console.say(f"  signature {key}")
+    console.table(
+        [
+            ">#",
+            "operator",
+            "v",
+            "output",
+            "type",
+            ">scale",
+            ">zero",
+            ">MACs",
+            ">live bytes",
+            "layer",
+        ],
+        [
+            (
+                f"{o.index}",
+                o.name + (" (per channel)" if o.weights_per_channel else ""),
+                o.version,
+                "x".join(map(str, o.output)),
+                o.dtype,
+                "" if o.scale is None else f"{o.scale:.6g}",
+                "" if o.zero_point is None else o.zero_point,
+                f"{o.macs:,}" if o.macs else "",
+                f"{o.live_bytes:,}" + (" ←peak" if o.index == result.peak_operator else ""),
+                o.layer.split(";")[0],
+            )
+            for o in result.operators
+        ],
+    )
+    if result.violations:
+        console.say("not fully integer:", style="yellow")
+        console.say(violation_table(result.violations))
+    else:
+        console.say("fully integer", style="green")
+    _show_targets(result, asked)
+
+
+def _show_targets(result: Inspection, asked: bool) -> None:
+    console.table(
+        ["target", "engine", "verdict", ">flash needs", ">has", ">RAM needs at least", ">has "],
+        [
+            (
+                t.target,
+                t.engine,
+                _verdict(t.fits, [f"{g.op_name}: {g.reason}" for g in t.gaps], asked),
+                f"{t.needs_flash:,}",
+                "" if t.has_flash is None else f"{t.has_flash:,}",
+                f"{t.needs_ram_at_least:,}",
+                "" if t.has_ram is None else f"{t.has_ram:,}",
+            )
+            for t in result.targets
+        ],
+    )
+
+
+def _verdict(fits: bool, gaps: list[str], asked: bool) -> str:
+    if fits:
+        return "fits"
+    if not gaps:
+        return "too large"
+    unique = list(dict.fromkeys(gaps))
+    return "; ".join(unique if asked else unique[:1]) + ("" if asked else " …" * (len(unique) > 1))
+
+
+def _port(port: PortFact) -> str:
+    text = f"{port.dtype} {list(port.shape)}"
+    return text if port.scale is None else f"{text}, {port.scale:.8g} * (q - {port.zero_point})"

@@ -1,0 +1,190 @@
+"""Options that several commands have in common, and how they meet edgeq.toml: the command line
+wins over the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgeq.errors import UsageError
+from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening
+from edgeq.project import Project, find_project, load_project
+from edgeq.samples import ImageOptions, parse_scaling
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_options(function: F) -> F:
+    """How the model is opened."""
+    for option in reversed(
+        (
+            click.option("--name", help="Name of bundles and C arrays (default: the file's)."),
+            click.option(
+                "--input-shape",
+                "input_shapes",
+                multiple=True,
+                metavar="NAME=1,H,W,C",
+                help="Fix a dynamic input shape, batch included. May be repeated.",
+            ),
+            click.option("--signature-key", help="Which signature of a SavedModel to use."),
+            click.option(
+                "--allow-lambda",
+                is_flag=True,
+                help="Run the Python code of Lambda layers in the model file. Only for files "
+                "that you trust.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def data_options(function: F) -> F:
+    """How samples are found and read."""
+    for option in reversed(
+        (
+            click.option(
+                "--calibration-data",
+                metavar="PATH",
+                help="Real samples to learn ranges from: .npy, .npz, a folder of images, or "
+                "file.py with representative_dataset().",
+            ),
+            click.option(
+                "--calibration-samples",
+                type=int,
+                metavar="N",
+                help="Use at most N of them, evenly spread (default 200).",
+            ),
+            click.option(
+                "--labels-csv",
+                metavar="FILE",
+                help="Rows of file,class for a folder of images.",
+            ),
+            click.option(
+                "--image-scaling",
+                metavar="RANGE",
+                help="How pixels become numbers: 0..1, -1..1, 0..255 or MEAN,STD.",
+            ),
+            click.option("--image-size", metavar="HxW", help="Default: the model's input."),
+            click.option(
+                "--image-channels", type=click.Choice(["1", "3"]), help="1 grey, 3 colour."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, from the command line and the project file together."""
+
+    source: Path
+    opening: Opening
+    data: Data
+    project: Project | None
+
+
+def gather(
+    model: str | None,
+    *,
+    name: str | None,
+    input_shapes: Sequence[str],
+    signature_key: str | None,
+    allow_lambda: bool,
+    calibration_data: str | None,
+    calibration_samples: int | None,
+    labels_csv: str | None,
+    image_scaling: str | None,
+    image_size: str | None,
+    image_channels: str | None,
+    evaluation: str | None = None,
+    all_evaluation_samples: bool = False,
+) -> Request:
+    """One Request. Without a `model` the nearest edgeq.toml, in this folder or above, is read."""
+    project = None if model is not None else _nearest_project()
+    source = Path(model) if model is not None else None
+    if project is not None:
+        source = project.model
+    assert source is not None
+    opening = Opening(
+        name=name or (project.name if project else None),
+        signature_key=signature_key or (project.signature_key if project else None),
+        input_shapes={
+            **(project.input.shapes if project else {}),
+            **dict(_shape(text) for text in input_shapes),
+        },
+        output_names=project.output_names if project else (),
+        allow_lambda=allow_lambda or bool(project and project.allow_lambda),
+    )
+    data = Data(
+        calibration=calibration_data or (project.calibration.data if project else None),
+        calibration_samples=_first(
+            calibration_samples, project and project.calibration.samples, Data.calibration_samples
+        ),
+        evaluation=evaluation or (project.evaluation.data if project else None),
+        evaluation_samples=None if all_evaluation_samples else EVALUATION_SAMPLES,
+        images=_images(image_scaling, image_size, image_channels, project),
+        labels_csv=labels_csv or (project.evaluation.labels if project else None),
+    )
+    return Request(source, opening, data, project)
+
+
+def _nearest_project() -> Project:
+    path = find_project(Path.cwd())
+    if path is None:
+        raise UsageError(
+            "no MODEL given, and no edgeq.toml in this folder or above",
+            hint="name a model file, or write a project file: edgeq init MODEL",
+        )
+    return load_project(path)
+
+
+def _first(*values: Any) -> Any:
+    return next(v for v in values if v is not None)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, equals, sizes = text.rpartition("=")
+    try:
+        shape = tuple(int(s) for s in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not equals or not name or not shape or min(shape) < 1:
+        raise UsageError(
+            f"--input-shape {text!r} is not understood",
+            hint="write NAME=1,224,224,3 with the batch of 1 first",
+        )
+    return name, shape
+
+
+def _images(
+    scaling: str | None, size: str | None, channels: str | None, project: Project | None
+) -> ImageOptions | None:
+    settings = project.input if project else None
+    scaling = scaling or (settings.image_scaling if settings else None)
+    if scaling is None:
+        if size or channels:
+            raise UsageError(
+                "--image-size and --image-channels go with --image-scaling",
+                hint="say how pixels become numbers: --image-scaling 0..1",
+            )
+        return None
+    mean, std = parse_scaling(scaling)
+    return ImageOptions(
+        mean=mean,
+        std=std,
+        size=_size(size) if size else (settings.image_size if settings else None),
+        channels=int(channels) if channels else (settings.image_channels if settings else None),
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise UsageError(f"--image-size {text!r} is not understood", hint="write 96x96")
+    return int(height), int(width)

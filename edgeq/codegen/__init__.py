@@ -1,0 +1,49 @@
+"""What a device needs beside the model, generated for its family: C, Kotlin, or a runner.
+
+Generators are pure functions from an Export to {file name: text or bytes}. They write nothing,
+and the same Export gives the same bytes. Logic lives in runtime/ and is copied as it is; what is
+generated is data and calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgeq.codegen import kotlin, python_runner, tflm
+from edgeq.codegen.facts import ArenaFact, Export
+from edgeq.codegen.python_runner import LITERT_VERSION
+from edgeq.codegen.readme import readme
+from edgeq.codegen.text import identifier
+from edgeq.errors import UsageError
+
+__all__ = ["ArenaFact", "Export", "generate", "identifier", "readme"]
+
+
+def generate(
+    family: str,
+    export: Export,
+    *,
+    adders: Mapping[str, str] | None = None,
+    interpreter: str = "litert",
+    pythons: Sequence[str] = (),
+    litert_version: str = LITERT_VERSION,
+) -> dict[str, str | bytes]:
+    """The files of a bundle for a target's `family`, without manifest, model, golden/*.npz, README.
+
+    "cortex-m" needs `adders`, TFLM's resolver method for each operator: {"ADD": "AddAdd"}.
+    "linux" and "host" take the target's `interpreter` and Python versions, and the LiteRT version
+    that made the golden outputs. "android" needs nothing more.
+
+    Raises DoesNotFit for an operator without a method, ModelError for inputs or outputs that
+    generated code cannot hold, UsageError for another family or interpreter.
+    """
+    if family == "cortex-m":
+        return tflm.generate(export, adders or {})
+    if family in ("linux", "host"):
+        return python_runner.generate(export, interpreter, pythons, litert_version)
+    if family == "android":
+        return kotlin.generate(export)
+    raise UsageError(
+        f"no code is generated for the family {family!r}",
+        hint="families: cortex-m, linux, android, host",
+    )

@@ -1,0 +1,138 @@
+"""The README of a bundle, for the person who receives it and has no edgeq."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeq.codegen.facts import Export
+from edgeq.codegen.kotlin import ASSET, object_name
+from edgeq.codegen.text import comment, describe, markdown
+
+_LABELS_SHOWN = 20
+
+
+def readme(
+    family: str,
+    export: Export,
+    *,
+    target: str,
+    proof: Sequence[str] = (),
+    cflags: Sequence[str] = (),
+    interpreter: str = "litert",
+) -> str:
+    """Markdown: what the bundle holds, what to do with it, and the facts about the model.
+
+    `target` is the target's title, `proof` what was verified, a line each, `cflags` what the
+    compiler needs for a Cortex-M core, `interpreter` a Linux target's.
+    """
+    commands, files = {
+        "cortex-m": lambda: _cortex_m(export.name, cflags),
+        "android": lambda: _android(export),
+    }.get(family, lambda: _python(interpreter))()
+    listed = [
+        ("manifest.json", "these facts for programs, and the SHA-256 of every file"),
+        ("model.tflite", f"the model, {len(export.tflite)} bytes"),
+        ("golden/", f"{len(export.golden)} inputs and the outputs that belong to them (.npz)"),
+        *files,
+    ]
+    sections = [
+        f"# {export.name}: a network for {comment(target)}",
+        f"Built by edgeq {comment(export.version)} with {markdown(export.command)}. "
+        f"The model's SHA-256 is `{comment(export.sha256)}`.",
+        "## What to do now",
+        commands,
+        "## What was proved",
+        _list(proof) if proof else "Nothing was verified when this bundle was built.",
+        "## What the model takes and gives",
+        _facts(export),
+        "## What is in this folder",
+        "| file | what it is |\n|---|---|\n" + "".join(f"| `{f}` | {w} |\n" for f, w in listed),
+    ]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "".join(f"- {comment(line)}\n" for line in lines)
+
+
+def _facts(export: Export) -> str:
+    rows = ["| | name | type, shape, quantization |", "|---|---|---|"]
+    for side, ports in (("input", export.graph.inputs), ("output", export.graph.outputs)):
+        for i, port in enumerate(ports):
+            rows.append(f"| {side} {i} | {markdown(port.name)} | {describe(port.tensor)} |")
+    text = "\n".join(rows) + "\n\nReal value = (stored value - zero point) * scale.\n"
+    if export.labels:
+        shown = ", ".join(markdown(label) for label in export.labels[:_LABELS_SHOWN])
+        rest = len(export.labels) - _LABELS_SHOWN
+        text += f"\nClasses, from 0: {shown}{f', and {rest} more' if rest > 0 else ''}.\n"
+    if export.arena is not None:
+        lines = " ".join(comment(line) for line in export.arena.lines)
+        text += f"\nTensor arena: {export.arena.size} bytes. {lines}\n"
+    return text + f"\nGolden outputs: {comment(export.golden.reference)}.\n"
+
+
+def _python(interpreter: str) -> tuple[str, list[tuple[str, str]]]:
+    # 32-bit Arm has no numpy on PyPI; the system's is seen through --system-site-packages.
+    old = interpreter == "tflite-runtime"
+    system = " --system-site-packages" if old else ""
+    text = f"""\
+Python {"3.9 to 3.11" if old else "3.10 or later"} is needed. In this folder, on the device:
+
+    {"sudo apt install python3-numpy && " if old else ""}python3 -m venv{system} venv
+    venv/bin/pip install -r requirements.txt
+    venv/bin/python run.py
+
+The last one runs the golden inputs and compares; it must print PASS twice. After that,
+`venv/bin/python run.py bench` measures, and `venv/bin/python run.py classify INPUT` takes an .npy,
+an .npz or, with Pillow and where the manifest says how to scale pixels, an image.
+"""
+    return text, [
+        ("run.py", "golden check, benchmark, classification; one file, needs no edgeq"),
+        ("requirements.txt", "the packages that it needs"),
+    ]
+
+
+def _cortex_m(name: str, cflags: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    flags = " ".join(comment(f) for f in (*cflags, "-O2", "-DTF_LITE_STATIC_MEMORY"))
+    text = f"""\
+A tree of TensorFlow Lite Micro (github.com/tensorflow/tflite-micro), built for the board as
+libtensorflow-microlite.a, is needed; here it is in $TFLM and its library in $LIB.
+
+    D=$TFLM/tensorflow/lite/micro/tools/make/downloads
+    arm-none-eabi-g++ {flags} -std=c++17 -fno-rtti -fno-exceptions -I. -I$TFLM -I$D/flatbuffers/include -I$D/gemmlowp -c main.cc {name}_model_data.cc
+    arm-none-eabi-g++ {flags} main.o {name}_model_data.o your_startup.o $LIB -T your_board.ld -o check.elf
+
+Flash check.elf and read what it prints: it must end with PASS. Then replace main.cc with your own:
+
+1. `{name}_add_ops()` of `{name}_ops.h` fills the resolver, `{name}_io.h` has the arena's size.
+2. `{name}_quantize_input_0()` and `{name}_dequantize_output_0()` convert as TFLite does.
+3. Two of edgeq's models in one firmware: define `EQ_NO_SHORT_NAMES`.
+"""
+    return text, [
+        (f"{name}_model_data.h, .cc", "the model as an array in flash, aligned to 16 bytes"),
+        (f"{name}_model_data.c", "the same in C99; compile one of the two"),
+        (f"{name}_ops.h", "exactly the operators that it uses, for TensorFlow Lite Micro"),
+        (f"{name}_io.h", "shapes, scales, labels, arena size, quantizing (C99 and C++11)"),
+        (f"{name}_golden.h", "the golden vectors as arrays, for the check only"),
+        ("edgeq_quantize.h", "rounding as TFLite does, without libm"),
+        ("main.cc, edgeq_network.h", "the golden check as a program"),
+    ]
+
+
+def _android(export: Export) -> tuple[str, list[tuple[str, str]]]:
+    name = object_name(export.name)
+    text = f"""\
+In the folder of the app's module (here: app), with this folder as $B:
+
+    mkdir -p app/src/main/assets app/src/main/java/edgeq app/src/androidTest/assets
+    cp $B/{ASSET} app/src/main/assets/ && cp $B/*.kt app/src/main/java/edgeq/
+    cp -r $B/golden app/src/androidTest/assets/
+
+`{name}.kt` opens with the lines that add LiteRT to the app and run the model. In an instrumented
+test, feed each sample of golden/in_*.bin and compare with golden/out_*.bin.
+"""
+    return text, [
+        (f"{name}.kt", "shapes, scales, labels, SHA-256, quantizing"),
+        ("Quantize.kt", "rounding as TFLite does"),
+        ("golden/*.bin", "the golden vectors as raw bytes, little-endian, samples in a row"),
+    ]

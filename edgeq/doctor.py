@@ -1,0 +1,248 @@
+"""What is installed of all that some command needs. Imports none of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+PROGRAM_LIMIT = 2.0
+"""Seconds that a program may take to tell its version."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A program or Python package, the versions that do, and what it is for.
+
+    `commands` use it; it is `required` when they cannot do without. `extra` is edgeq's own that
+    brings a package; `system` has a program's packages by the system's installer.
+    """
+
+    name: str
+    purpose: str
+    commands: tuple[str, ...]
+    required: bool = False
+    wanted: str = ""
+    module: str | None = None
+    distributions: tuple[str, ...] = ()
+    extra: str | None = None
+    system: tuple[tuple[str, str], ...] = ()
+
+
+_ARM_GCC = (
+    ("apt-get", "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib"),
+    ("dnf", "arm-none-eabi-gcc-cs-c++ arm-none-eabi-newlib"),
+    ("pacman", "arm-none-eabi-gcc arm-none-eabi-newlib"),
+    ("brew", "--cask gcc-arm-embedded"),
+)
+
+_INSTALLERS = {
+    "apt-get": "sudo apt-get install",
+    "dnf": "sudo dnf install",
+    "pacman": "sudo pacman -S",
+    "brew": "brew install",
+}
+
+NEEDS = (
+    Need(
+        "numpy",
+        "all work on data",
+        ("build", "bench", "eval", "inspect"),
+        required=True,
+        wanted=">=1.26",
+        module="numpy",
+    ),
+    Need(
+        "ai-edge-litert",
+        "running models on this computer",
+        ("build", "bench", "eval"),
+        required=True,
+        wanted=">=2.1",
+        module="ai_edge_litert",
+    ),
+    Need(
+        "flatbuffers",
+        "writing .tflite files",
+        ("build",),
+        required=True,
+        wanted=">=24.3",
+        module="flatbuffers",
+    ),
+    Need(
+        "pillow",
+        "data that is a folder of images",
+        ("build", "eval"),
+        required=True,
+        wanted=">=10.3",
+        module="PIL",
+    ),
+    Need(
+        "tensorflow",
+        "opening Keras models and SavedModels; quantizing",
+        ("init", "build", "eval", "inspect"),
+        wanted=">=2.19,<2.22",
+        module="tensorflow",
+        distributions=("tensorflow", "tensorflow-cpu", "tensorflow-macos"),
+        extra="tensorflow",
+    ),
+    Need(
+        "litert-quantizer",
+        "the schemes dynamic and float16",
+        ("build",),
+        wanted=">=0.11",
+        module="litert_quantizer",
+        extra="tensorflow",
+    ),
+    Need(
+        "tflite-micro",
+        "exact reference and arena size for microcontrollers",
+        ("build", "eval"),
+        wanted="==0.dev20261023182759",
+        module="tflite_micro",
+        extra="tflm",
+    ),
+    Need(
+        "arm-none-eabi-gcc",
+        "you: compiling the C of a cortex-m bundle",
+        (),
+        wanted=">=12",
+        system=_ARM_GCC,
+    ),
+    Need(
+        "arm-none-eabi-g++",
+        "you: compiling the C++ of a cortex-m bundle",
+        (),
+        wanted=">=12",
+        system=_ARM_GCC,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A Need as it was found here. `fits` says whether it is there in a version that does.
+
+    `version` is None when it is missing, or does not tell. `install` is the line that gets it.
+    """
+
+    name: str
+    purpose: str
+    commands: tuple[str, ...]
+    required: bool
+    found: bool
+    version: str | None
+    wanted: str
+    fits: bool
+    install: str
+
+
+def examine(needs: Sequence[Need] = NEEDS) -> list[Item]:
+    """Look for everything in `needs`, and for Python itself. Takes well under a second."""
+    python = platform.python_version()
+    items = [
+        Item(
+            name="python",
+            purpose="everything",
+            commands=("all",),
+            required=True,
+            found=True,
+            version=python,
+            wanted=">=3.11",
+            fits=satisfies(python, ">=3.11"),
+            install="https://www.python.org/downloads/",
+        )
+    ]
+    for need in needs:
+        found, version = _package(need) if need.module else _program(need.name)
+        items.append(
+            Item(
+                name=need.name,
+                purpose=need.purpose,
+                commands=need.commands,
+                required=need.required,
+                found=found,
+                version=version,
+                wanted=need.wanted,
+                fits=found and (version is None or satisfies(version, need.wanted)),
+                install=_install_line(need),
+            )
+        )
+    return items
+
+
+def satisfies(version: str, wanted: str) -> bool:
+    """Whether `version` is in `wanted`, as ">=2.19,<2.22" or "==1.0"; anything is in ""."""
+    for bound in filter(None, wanted.split(",")):
+        match = re.fullmatch(r"(>=|<|==)(.+)", bound)
+        assert match, bound
+        operator, limit = match.groups()
+        if operator == "==" and version != limit:
+            return False
+        if operator == ">=" and _numbers(version) < _numbers(limit):
+            return False
+        if operator == "<" and _numbers(version) >= _numbers(limit):
+            return False
+    return True
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The release of "2.21.0rc1": (2, 21), without trailing zeros, so that 2.0 equals 2."""
+    release = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(n) for n in release[0].split(".")] if release else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _package(need: Need) -> tuple[bool, str | None]:
+    """Whether Python finds the package, and its version; nothing is imported."""
+    assert need.module
+    if find_spec(need.module) is None:
+        return False, None
+    for distribution in need.distributions or (need.name,):
+        try:
+            return True, importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return True, None
+
+
+def _program(name: str) -> tuple[bool, str | None]:
+    path = shutil.which(name)
+    if path is None:
+        return False, None
+    # "arm-none-eabi-gcc (15:12.2.rel1-1) 12.2.1 20221205": the distribution's own comes first.
+    line = re.sub(r"\([^)]*\)", "", _first_line([path, "--version"]))
+    match = re.search(r"\d+\.\d+(?:\.\d+)*", line)
+    return True, match[0] if match else None
+
+
+def _first_line(command: list[str]) -> str:
+    """The first line that `command` prints; nothing when it fails or takes too long."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROGRAM_LIMIT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace").partition("\n")[0]
+
+
+def _install_line(need: Need) -> str:
+    if need.extra:
+        return f"pip install 'edgeq[{need.extra}]'"
+    if need.module:
+        return f"pip install '{need.name}{need.wanted}'"
+    for installer, packages in need.system:
+        if shutil.which(installer):
+            return f"{_INSTALLERS[installer]} {packages}"
+    return "https://developer.arm.com/downloads/-/arm-gnu-toolchain-downloads"

@@ -1,0 +1,194 @@
+"""Small .tflite models for tests, written by hand, so that no test needs TensorFlow for one.
+
+As a program: python tests/make_model.py FILE writes tiny_int8().
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.float16): schema.TensorType.FLOAT16,
+    np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.uint8): schema.TensorType.UINT8,
+    np.dtype(np.int16): schema.TensorType.INT16,
+    np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(np.int64): schema.TensorType.INT64,
+    np.dtype(np.bool_): schema.TensorType.BOOL,
+}
+
+
+@dataclass
+class Maker:
+    """Collects tensors and operators of one subgraph; bytes() is the file."""
+
+    tensors: list[Any] = field(default_factory=list)
+    buffers: list[Any] = field(default_factory=lambda: [schema.BufferT()])
+    codes: list[tuple[int, int]] = field(default_factory=list)
+    ops: list[Any] = field(default_factory=list)
+
+    def tensor(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: Any = np.float32,
+        scale: float | Sequence[float] | None = None,
+        zero_point: int = 0,
+        axis: int = 0,
+        data: np.ndarray | None = None,
+    ) -> int:
+        made = schema.TensorT()
+        made.name = name.encode()
+        made.shape = np.array(shape, np.int32)
+        made.type = TYPES[np.dtype(dtype)]
+        if scale is not None:
+            quantization = schema.QuantizationParametersT()
+            scales = np.atleast_1d(np.array(scale, np.float32))
+            quantization.scale = scales
+            quantization.zeroPoint = np.full(len(scales), zero_point, np.int64)
+            quantization.quantizedDimension = axis
+            made.quantization = quantization
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(data, dtype).tobytes(), np.uint8)
+            self.buffers.append(buffer)
+            made.buffer = len(self.buffers) - 1
+        self.tensors.append(made)
+        return len(self.tensors) - 1
+
+    def op(
+        self,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Any = None,
+        version: int = 1,
+    ) -> None:
+        code = (getattr(schema.BuiltinOperator, name), version)
+        if code not in self.codes:
+            self.codes.append(code)
+        made = schema.OperatorT()
+        made.opcodeIndex = self.codes.index(code)
+        made.inputs = np.array(inputs, np.int32)
+        made.outputs = np.array(outputs, np.int32)
+        if options is not None:
+            kind = type(options).__name__.removesuffix("T")
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            made.builtinOptions = options
+        self.ops.append(made)
+
+    def bytes(self, inputs: Sequence[int], outputs: Sequence[int], named: bool = True) -> bytes:
+        subgraph = schema.SubGraphT()
+        subgraph.name = b"main"
+        subgraph.tensors = self.tensors
+        subgraph.inputs = np.array(inputs, np.int32)
+        subgraph.outputs = np.array(outputs, np.int32)
+        subgraph.operators = self.ops
+        model = schema.ModelT()
+        model.version = 3
+        model.description = b"edgeq test"
+        model.subgraphs = [subgraph]
+        model.buffers = self.buffers
+        model.operatorCodes = []
+        for builtin, version in self.codes:
+            code = schema.OperatorCodeT()
+            code.builtinCode = builtin
+            code.deprecatedBuiltinCode = min(builtin, 127)
+            code.version = version
+            model.operatorCodes.append(code)
+        if named:
+            model.signatureDefs = [self._signature(inputs, outputs)]
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _signature(self, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+        signature = schema.SignatureDefT()
+        signature.signatureKey = b"serving_default"
+        signature.subgraphIndex = 0
+        signature.inputs = [self._map(i) for i in inputs]
+        signature.outputs = [self._map(i) for i in outputs]
+        return signature
+
+    def _map(self, index: int) -> Any:
+        entry = schema.TensorMapT()
+        entry.name = self.tensors[index].name
+        entry.tensorIndex = index
+        return entry
+
+
+def convolution(**values: Any) -> Any:
+    options = schema.Conv2DOptionsT()
+    options.padding = schema.Padding.SAME
+    options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+    for name, value in values.items():
+        setattr(options, name, value)
+    return options
+
+
+def softmax() -> Any:
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    return options
+
+
+def tiny_int8(seed: int = 0) -> bytes:
+    """int8 8x8x1 -> conv 3x3x4 ReLU -> dense 3 -> softmax, with random weights."""
+    random = np.random.default_rng(seed)
+    m = Maker()
+    image = m.tensor("image", (1, 8, 8, 1), np.int8, 1 / 255, -128)
+    filters = m.tensor(
+        "filters", (4, 3, 3, 1), np.int8, [0.01, 0.02, 0.015, 0.01],
+        data=random.integers(-127, 128, (4, 3, 3, 1)),
+    )  # fmt: skip
+    bias = m.tensor(
+        "bias", (4,), np.int32, list(np.array([0.01, 0.02, 0.015, 0.01]) / 255),
+        data=random.integers(-500, 500, 4),
+    )  # fmt: skip
+    features = m.tensor("features", (1, 8, 8, 4), np.int8, 0.02, -128)
+    flat = m.tensor("flat", (1, 256), np.int8, 0.02, -128)
+    shape = m.tensor("shape", (2,), np.int32, data=np.array([1, 256]))
+    weights = m.tensor(
+        "weights", (3, 256), np.int8, 0.004, data=random.integers(-127, 128, (3, 256))
+    )
+    offsets = m.tensor("offsets", (3,), np.int32, 0.02 * 0.004, data=random.integers(-900, 900, 3))
+    logits = m.tensor("logits", (1, 3), np.int8, 0.1, 5)
+    scores = m.tensor("scores", (1, 3), np.int8, 1 / 256, -128)
+    relu = schema.ActivationFunctionType.RELU
+    m.op("CONV_2D", [image, filters, bias], [features],
+         convolution(fusedActivationFunction=relu), version=3)  # fmt: skip
+    m.op("RESHAPE", [features, shape], [flat], schema.ReshapeOptionsT())
+    m.op("FULLY_CONNECTED", [flat, weights, offsets], [logits], schema.FullyConnectedOptionsT(), 4)
+    m.op("SOFTMAX", [logits], [scores], softmax(), version=2)
+    return m.bytes([image], [scores])
+
+
+def tiny_float() -> bytes:
+    """float32 4 -> dense 3 ReLU -> ELU -> dense 2: has an operator that stays float in int8."""
+    random = np.random.default_rng(1)
+    m = Maker()
+    x = m.tensor("x", (1, 4))
+    w1 = m.tensor("w1", (3, 4), data=random.standard_normal((3, 4)))
+    b1 = m.tensor("b1", (3,), data=random.standard_normal(3))
+    h = m.tensor("h", (1, 3))
+    e = m.tensor("e", (1, 3))
+    w2 = m.tensor("w2", (2, 3), data=random.standard_normal((2, 3)))
+    b2 = m.tensor("b2", (2,), data=random.standard_normal(2))
+    y = m.tensor("y", (1, 2))
+    m.op("FULLY_CONNECTED", [x, w1, b1], [h], schema.FullyConnectedOptionsT())
+    m.op("ELU", [h], [e])
+    m.op("FULLY_CONNECTED", [e, w2, b2], [y], schema.FullyConnectedOptionsT())
+    return m.bytes([x], [y])
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "wb") as file:
+        file.write(tiny_int8())
