@@ -96,7 +96,7 @@ def _scratch(subgraph: Subgraph, op: Op, core: Core) -> int:
         channels = _MVE_DEPTHWISE_CHANNELS * 4 if core.has("mve") else 2 * last
         return height * width * channels
     columns = subgraph.tensors[op.inputs[2]].shape[2]
-    stride_w, stride_h = op.options.get("stride_w", 1), op.options.get("stride_h", 1)
+    stride_w, stride_h = int(op.options["stride_w"]), int(op.options["stride_h"])
     reversed_weights = first * height * width * last
     rows = ((columns - 1) * stride_w + max(width, stride_w)) * first * max(height, stride_h) * 4
     return max(rows, reversed_weights + _im2col(height * width * last, core))

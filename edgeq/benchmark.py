@@ -10,30 +10,35 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.bundle import Bundle, is_bundle, open_bundle
 from edgeq.environment import describe_host
-from edgeq.errors import DataError, MeasurementError, ModelError, UsageError, VerificationError
+from edgeq.errors import DataError, UsageError, VerificationError
 from edgeq.golden import Golden
-from edgeq.graph import NUMPY_TYPES, Graph, Tensor
+from edgeq.graph import Graph
+from edgeq.inputs import Arrays, describe_inputs, random_inputs, translate_inputs
+from edgeq.interpreters import has_tflm, litert, run, tflm
 from edgeq.isolation import Worker
 from edgeq.measurement import (
     Check,
     Delegated,
     Measurement,
     Memory,
+    Results,
     Speedup,
     State,
 )
-from edgeq.quantization import dequantize, quantize
+from edgeq.models import open_model
+from edgeq.schemes import scheme_of
 from edgeq.stats import block_ratio, judge, summarize
 from edgeq.tflite import read_graph
 
-Arrays = tuple[NDArray[Any], ...]
 Progress = Callable[[str, int, int], None]
 
 BLOCKS = 10
@@ -47,8 +52,6 @@ _REWARM = (1, 0.01)
 
 _MARGIN = 60.0
 """Seconds beyond `max_secs` for an inference that was under way when they ran out."""
-
-_SEED = 20260101
 
 
 @dataclass(frozen=True)
@@ -104,30 +107,68 @@ class Subject:
 
 
 def bench(
-    path: str | Path,
+    source: str | Path,
     options: BenchOptions = DEFAULTS,
     *,
     baseline: str | Path | None = None,
     progress: Progress | None = None,
-) -> list[Measurement]:
-    """Measure the .tflite file at `path`, and beside it `baseline`, its float original.
+) -> Results:
+    """Measure a bundle or a model on this computer, and beside it its float original.
 
-    The inputs are random, the same at every call, over the range of their type. There are no
-    golden outputs, so nothing is checked, and the measurement says so.
+    A bundle brings golden vectors and, where it has one, the float `baseline`; LiteRT's reference
+    kernels must give the golden outputs byte for byte, the fast ones within the stated tolerance.
+    A bare model gets random inputs, the same at every call, and its measurement says that nothing
+    was checked.
     """
-    path = Path(path)
-    tflite = _read(path)
-    graph = read_graph(tflite, str(path))
-    inputs = random_inputs(graph)
-    subject = Subject(path.stem, tflite, inputs, scheme_of(graph))
-    subjects = [subject]
+    path = Path(source)
+    if is_bundle(path):
+        subjects = _bundle_subjects(open_bundle(path))
+    else:
+        subjects = [_model_subject(path)]
     if baseline is not None:
-        baseline = Path(baseline)
-        other = _read(baseline)
-        other_graph = read_graph(other, str(baseline))
-        other_inputs = translate_inputs(inputs, graph, other_graph)
-        subjects.append(Subject(baseline.stem, other, other_inputs, scheme_of(other_graph)))
-    return measure(subjects, target="host", options=options, progress=progress)
+        original = open_model(baseline)
+        subjects = [subjects[0], _beside(subjects[0], original.name, original.tflite)]
+    return Results(tuple(measure(subjects, target="host", options=options, progress=progress)))
+
+
+def _model_subject(path: Path) -> Subject:
+    model = open_model(path)
+    inputs = random_inputs(model.graph)
+    return Subject(model.name, model.tflite, inputs, scheme_of(model.graph))
+
+
+def _bundle_subjects(bundle: Bundle) -> list[Subject]:
+    golden, tflite = bundle.golden(), bundle.tflite
+    graph = read_graph(tflite, bundle.name)
+    subject = Subject(bundle.name, tflite, golden.inputs, scheme_of(graph), golden)
+    _check_exactly(subject, graph, bundle)
+    if bundle.baseline is None:
+        return [subject]
+    return [subject, _beside(subject, bundle.name, bundle.baseline)]
+
+
+def _beside(subject: Subject, name: str, tflite: bytes) -> Subject:
+    """The baseline `tflite` on the same real numbers as `subject`."""
+    graph, other = read_graph(subject.tflite, subject.name), read_graph(tflite, name)
+    inputs = translate_inputs(subject.inputs, graph, other)
+    return Subject(name, tflite, inputs, scheme_of(other))
+
+
+def _check_exactly(subject: Subject, graph: Graph, bundle: Bundle) -> None:
+    """Hold the reference that made the golden outputs to them, where this computer has it."""
+    golden = subject.golden
+    assert golden is not None
+    if bundle.manifest.get("engine") == "tflm":
+        if not has_tflm():
+            return
+        network = tflm(subject.tflite, graph)
+    elif bundle.manifest.get("reference_version") == metadata.version("ai-edge-litert"):
+        network = litert(subject.tflite, "reference")
+    else:
+        return
+    with network:
+        got = list(run(network, golden.inputs))
+    check_outputs(golden.outputs, got, [p.name for p in graph.outputs])
 
 
 def measure_model(
@@ -235,52 +276,6 @@ def check_outputs(
     return Check(len(expected), equal, worst, allowed)
 
 
-def random_inputs(graph: Graph, count: int = 1) -> list[Arrays]:
-    """`count` samples for `graph`, the same at every call.
-
-    Floats are uniform in [-1, 1), quantized and short integers uniform over their whole type;
-    wider integers are 0 or 1, since they are indices, lengths and the like.
-    """
-    random = np.random.default_rng(_SEED)
-    return [tuple(_random(port.tensor, random) for port in graph.inputs) for _ in range(count)]
-
-
-def translate_inputs(inputs: Sequence[Arrays], source: Graph, other: Graph) -> list[Arrays]:
-    """`inputs` of `source` as the same real numbers for `other`, a different form of the model."""
-    by_name = {port.name: i for i, port in enumerate(source.inputs)}
-    order = [by_name.get(port.name, -1) for port in other.inputs]
-    if sorted(order) != list(range(len(source.inputs))):
-        order = list(range(len(source.inputs)))
-    shapes = [source.inputs[i].tensor.shape for i in order]
-    if shapes != [port.tensor.shape for port in other.inputs]:
-        raise DataError(
-            f"the baseline's inputs {_shapes(other)} are not the model's {_shapes(source)}",
-            hint="give the float original of the same network",
-        )
-    return [
-        tuple(
-            _translate(sample[i], source.inputs[i].tensor, port.tensor)
-            for i, port in zip(order, other.inputs, strict=True)
-        )
-        for sample in inputs
-    ]
-
-
-def scheme_of(graph: Graph) -> str:
-    """What a .tflite file looks like: int8, uint8, int16x8, dynamic, float16 or float32."""
-    tensors = [
-        t for _, s in graph.reachable() for op in s.ops for i in op.tensors for t in [s.tensors[i]]
-    ]
-    computed = {t.dtype for t in tensors if not t.is_constant and t.quantization}
-    constant = {t.dtype for t in tensors if t.is_constant and (t.quantization or t.is_float)}
-    for dtype, scheme in (("int16", "int16x8"), ("int8", "int8"), ("uint8", "uint8")):
-        if dtype in computed:
-            return scheme
-    if "int8" in constant:
-        return "dynamic"
-    return "float16" if "float16" in constant else "float32"
-
-
 _REBUILD = (
     "the model, or the version of LiteRT that runs it, is not what the golden outputs were made "
     "with; build the bundle again with this version"
@@ -300,15 +295,6 @@ class _Block:
     busy_secs: float | None
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as e:
-        raise ModelError(
-            f"{path}: {e.strerror or e}", hint="edgeq bench takes a bundle folder or a .tflite file"
-        ) from e
-
-
 def _check_inputs(subject: Subject, graph: Graph) -> None:
     if not subject.inputs or (subject.golden and not subject.golden.inputs):
         raise DataError(f"{subject.name}: no inputs", hint="give at least one")
@@ -320,7 +306,7 @@ def _check_inputs(subject: Subject, graph: Graph) -> None:
             found = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in given)
             raise DataError(
                 f"{subject.name}: input sample {number} is {found}; "
-                f"the model takes {_shapes(graph)}",
+                f"the model takes {describe_inputs(graph)}",
                 hint="give one array for each input, in the model's own order",
             )
 
@@ -453,28 +439,3 @@ def _distance(a: NDArray[Any], b: NDArray[Any], where: str) -> tuple[float, tupl
     wide = np.where(same, 0.0, np.where(np.isnan(wide), np.inf, wide))
     place = np.unravel_index(int(np.argmax(wide)), wide.shape)
     return float(wide[place]), tuple(int(i) for i in place)
-
-
-def _random(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
-    if tensor.dtype not in NUMPY_TYPES:
-        raise MeasurementError(
-            f"input {tensor.name} is of type {tensor.dtype}, for which edgeq makes no values",
-            hint="bench a model whose inputs are numbers",
-        )
-    dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[tensor.dtype])
-    if dtype.kind in "fc":
-        return random.uniform(-1, 1, tensor.shape).astype(dtype)
-    if dtype.kind == "b" or (dtype.itemsize > 2 and tensor.quantization is None):
-        return random.integers(0, 2, tensor.shape).astype(dtype)
-    limits = np.iinfo(dtype)
-    return random.integers(limits.min, limits.max, tensor.shape, dtype=dtype, endpoint=True)
-
-
-def _translate(values: NDArray[Any], source: Tensor, other: Tensor) -> NDArray[Any]:
-    if source.dtype == other.dtype and source.quantization == other.quantization:
-        return values
-    return quantize(dequantize(values, source), other)
-
-
-def _shapes(graph: Graph) -> str:
-    return ", ".join(f"{p.name} {p.tensor.dtype} {list(p.tensor.shape)}" for p in graph.inputs)

@@ -12,7 +12,7 @@ from edgeq.arena import Arena, find_arena
 from edgeq.bundle import BASELINE, MODEL, golden_files, write_bundle
 from edgeq.codegen import Export, generate
 from edgeq.complexity import live_bytes
-from edgeq.conversion import INTEGER_SCHEMES, Conversion
+from edgeq.conversion import Conversion
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.golden import Golden
 from edgeq.manifest import describe
@@ -20,9 +20,10 @@ from edgeq.operators import find_gaps, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
 from edgeq.reference import golden_count, make_golden
 from edgeq.samples import Samples
+from edgeq.schemes import INTEGER_SCHEMES
 from edgeq.targets import Target
 from edgeq.verification import Gates, Verification, find_violations, verify, violation_table
-from edgeq.verification.verify import fresh_inputs
+from edgeq.verification.proof import fresh_inputs
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _write(
         arena=plan.arena,
     )
     files: dict[str, str | bytes] = {MODEL: conversion.tflite, **golden_files(plan.golden)}
-    if target.runs_here and conversion.scheme != "float32" and not model.is_quantized:
+    if target.runs_python and conversion.scheme != "float32" and not model.is_quantized:
         files[BASELINE] = model.tflite
     files.update(generate(target, export, proof=verification.lines()))
     write_bundle(folder, manifest, files)

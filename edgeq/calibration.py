@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,7 +207,7 @@ class Lint:
             self._duplicates.append((first, number))
         return tuple(values)
 
-    def _check_shape(self, value: NDArray[np.generic], port: Port, where: str) -> None:
+    def _check_shape(self, value: NDArray[Any], port: Port, where: str) -> None:
         wanted = port.tensor.shape
         if value.shape == wanted:
             return
@@ -265,7 +266,7 @@ def _saturation(low: float, high: float, port: Port, shown: str) -> list[Finding
     ]
 
 
-def _as_input(value: NDArray[np.generic], port: Port, where: str) -> NDArray[np.generic]:
+def _as_input(value: NDArray[Any], port: Port, where: str) -> NDArray[Any]:
     if not (np.issubdtype(value.dtype, np.number) or value.dtype == np.bool_):
         raise DataError(f"{where}: dtype {value.dtype}, numbers are needed")
     if np.issubdtype(value.dtype, np.complexfloating):
@@ -284,7 +285,7 @@ def _as_input(value: NDArray[np.generic], port: Port, where: str) -> NDArray[np.
     return cast
 
 
-def _not_finite(value: NDArray[np.generic], where: str) -> DataError:
+def _not_finite(value: NDArray[Any], where: str) -> DataError:
     places = np.argwhere(~np.isfinite(value))
     first = tuple(int(i) for i in places[0])
     return DataError(

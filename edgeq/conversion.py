@@ -6,34 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeq.calibration import Calibration
-from edgeq.documents import nearest
-from edgeq.errors import ConversionError, DataError, EdgeqError, UsageError, WorkerError
+from edgeq.errors import ConversionError, DataError, EdgeqError, WorkerError
 from edgeq.graph import Graph
 from edgeq.isolation import Worker
 from edgeq.models import Model, tensorflow_session
+from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of
 from edgeq.tflite import read_graph
 from edgeq.tflite.writer import with_ranges
-
-SCHEMES = {
-    "int8": "full integer: int8 weights (per channel) and activations, int8 in and out",
-    "int16x8": "full integer: int8 weights, int16 activations, int16 in and out",
-    "dynamic": "int8 weights, float activations (hybrid operators)",
-    "float16": "float16 weights, float32 computation",
-    "float32": "the baseline: nothing quantized",
-}
-
-ALIASES = {
-    "static_wi8_ai8": "int8",
-    "static_wi8_ai16": "int16x8",
-    "dynamic_wi8_afp32": "dynamic",
-    "16x8": "int16x8",
-    "fp16": "float16",
-    "fp32": "float32",
-    "none": "float32",
-}
-"""Names that LiteRT's recipes and others use for the same."""
-
-INTEGER_SCHEMES = frozenset({"int8", "int16x8"})
 
 ROUTES = {
     "int8": ("MLIR quantizer", "flatbuffer quantizer"),
@@ -60,39 +39,6 @@ class Conversion:
     failed: tuple[str, ...] = ()
 
 
-def scheme_named(name: str) -> str:
-    """The scheme that `name` or one of its aliases stands for. Raises UsageError."""
-    scheme = ALIASES.get(name.lower(), name.lower())
-    if scheme not in SCHEMES:
-        guess = nearest(name.lower(), [*SCHEMES, *ALIASES])
-        raise UsageError(
-            f"unknown scheme {name!r}",
-            hint=f"did you mean {guess}?" if guess else f"one of: {', '.join(SCHEMES)}",
-        )
-    return scheme
-
-
-def scheme_of(graph: Graph) -> str:
-    """The scheme that a finished .tflite is in, judged by its operators."""
-    activations = {
-        s.tensors[i].dtype for _, s in graph.reachable() for op in s.ops for i in op.outputs
-    }
-    weights = {t.dtype for _, s in graph.reachable() for t in s.tensors if t.data is not None}
-    quantized = any(
-        t.quantization is not None
-        for _, s in graph.reachable()
-        for op in s.ops
-        for t in s.output_tensors(op)
-    )
-    if quantized and "int16" in activations:
-        return "int16x8"
-    if quantized:
-        return "int8"
-    if "int8" in weights:
-        return "dynamic"
-    return "float16" if "float16" in weights else "float32"
-
-
 def convert(
     model: Model,
     calibration: Calibration | None = None,
@@ -105,9 +51,9 @@ def convert(
     A model that is quantized already passes unchanged, if it is in that scheme.
     Raises DataError without calibration, ConversionError when no route works.
     """
-    scheme = scheme_named(scheme)
     if model.is_quantized:
         return _as_it_is(model, scheme)
+    scheme = scheme_named(scheme)
     if scheme == "float32":
         return Conversion(model.tflite, model.graph, scheme, "nothing to convert")
     tflite = model.tflite

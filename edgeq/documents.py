@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 import types
 import typing
@@ -68,6 +69,26 @@ def encode(value: Any) -> Any:
 def to_json(value: Any) -> str:
     """Stable, readable JSON of plain tables: the same bytes for the same value."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` by `text` in one step; a device or pipe is written to directly."""
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        final = path.resolve()  # A link keeps being a link.
+        temporary = final.with_name(f".{final.name}.{os.getpid()}")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(final)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as e:
+        raise EdgeqError(
+            f"{path}: cannot be written: {e.strerror or e}",
+            hint="name a file in a folder that exists and that you may write to",
+        ) from e
 
 
 def nearest(word: str, choices: typing.Iterable[str]) -> str | None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.bundle import is_bundle, open_bundle
-from edgeq.conversion import scheme_of
 from edgeq.errors import UsageError
 from edgeq.graph import Graph
 from edgeq.pipeline import Data, Opening, Progress, checked, prepare
 from edgeq.samples import Samples, open_samples
+from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
 from edgeq.verification import Fidelity, measure_accuracy, measure_fidelity
 
@@ -64,8 +64,10 @@ def _evaluate(
     name: str, tflite: bytes, graph: Graph, baseline: bytes | None, samples: Samples
 ) -> Evaluation:
     fidelity: list[Fidelity] = []
+    accuracy: float | None
+    before: float | None = None
     if baseline is None:
-        accuracy, before = measure_accuracy(tflite, graph, samples), None
+        accuracy = measure_accuracy(tflite, graph, samples)
     else:
         fidelity = measure_fidelity(baseline, tflite, graph, samples)
         accuracy, before = fidelity[0].accuracy, fidelity[0].float_accuracy

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeq.complexity import live_bytes, macs, parameters, total_macs
-from edgeq.conversion import scheme_of
 from edgeq.graph import Graph, Port
 from edgeq.operators import Gap, find_gaps, table_for
+from edgeq.schemes import scheme_of
 from edgeq.targets import Target
 from edgeq.verification import Violation, find_violations
 

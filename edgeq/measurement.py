@@ -6,7 +6,6 @@ docs/results.md explains every key. Nothing here measures or computes; edgeq.sta
 from __future__ import annotations
 
 import math
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,27 +244,7 @@ def read_results(path: Path) -> Results:
 
 def write_results(path: Path, results: Results) -> None:
     """Write `results` to `path`, all of it or nothing. Raises MeasurementError."""
-    write_text(path, to_json(results))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path` by `text` in one step; a device or pipe is written to directly."""
-    try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        final = path.resolve()  # A link keeps being a link.
-        temporary = final.with_name(f".{final.name}.{os.getpid()}")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(final)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as e:
-        raise MeasurementError(
-            f"{path}: cannot be written: {e.strerror or e}",
-            hint="name a file in a folder that exists and that you may write to",
-        ) from e
+    documents.write_text(path, to_json(results))
 
 
 _NUMBERS = re.compile(r"\[\n\s+(-?\d+(?:,\n\s+-?\d+)+)\n(\s*)\]")

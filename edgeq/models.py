@@ -112,11 +112,12 @@ def open_model(
     """
     path = Path(path)
     form = _format(path)
+    failed: list[str] = []
     sha256 = _hash(path)
     name = name or identifier(path.resolve().stem)
     if form == "tflite":
         tflite = _prepare_tflite(_read(path), path.name, input_shapes or {})
-        route, failed = "opened as it is", []
+        route = "opened as it is"
     else:
         arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
         if tensorflow is not None:

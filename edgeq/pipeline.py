@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeq.calibration import DEFAULT_SAMPLES, Calibration, Lint, calibrate, split, thin
-from edgeq.conversion import INTEGER_SCHEMES, Conversion, convert, scheme_named, scheme_of
+from edgeq.conversion import Conversion, convert
 from edgeq.errors import DataError, UsageError
 from edgeq.graph import Graph
 from edgeq.models import Model, needs_tensorflow, open_model, tensorflow_session
 from edgeq.samples import ImageOptions, Samples, open_samples
+from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of
 
 EVALUATION_SAMPLES = 1000
 """More held-out samples change an accuracy by less than its own uncertainty (1 point at 90 %)."""

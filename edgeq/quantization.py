@@ -16,14 +16,15 @@ def quantize(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     q = clamp(round(x / scale) + zero_point), computed in float32 with halves rounded away from
     zero, as tflite::AffineQuantize does. A tensor that is not quantized gets a plain cast.
     """
-    dtype = np.dtype(NUMPY_TYPES[tensor.dtype])
+    dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[tensor.dtype])
     if tensor.quantization is None or tensor.is_float or values.dtype == dtype != np.uint8:
         return values.astype(dtype, copy=False)
     scaled = values.astype(np.float32) / np.float32(tensor.quantization.scale)
     wide = scaled.astype(np.float64)
     rounded = np.copysign(np.floor(np.abs(wide) + 0.5), wide) + tensor.quantization.zero_point
     limits = np.iinfo(dtype)
-    return np.clip(rounded, limits.min, limits.max).astype(dtype)
+    stored: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
+    return stored
 
 
 def dequantize(values: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:

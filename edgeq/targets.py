@@ -45,6 +45,7 @@ class Family:
     """What all targets of one kind share: the keys of their files, and what those may say.
 
     `integer_only`: a float operator can never be accepted, whatever the user asks for.
+    `runs_python`: bundles bring run.py, and the float model to compare with.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Family:
     engines: tuple[str, ...]
     transports: tuple[str, ...]
     integer_only: bool = False
+    runs_python: bool = False
 
     @property
     def keys(self) -> frozenset[str]:
@@ -80,6 +82,7 @@ FAMILIES = {
             optional=frozenset({"clock_hz", "ram"}),
             engines=("litert",),
             transports=("ssh",),
+            runs_python=True,
         ),
         Family(
             "android",
@@ -94,6 +97,7 @@ FAMILIES = {
             optional=frozenset(),
             engines=("litert",),
             transports=("local",),
+            runs_python=True,
         ),
     )
 }
@@ -127,6 +131,11 @@ class Target:
     def integer_only(self) -> bool:
         """Whether float operators are refused on it, even when the user would allow them."""
         return FAMILIES[self.family].integer_only
+
+    @property
+    def runs_python(self) -> bool:
+        """Whether Python and a LiteRT interpreter run on it."""
+        return FAMILIES[self.family].runs_python
 
     @property
     def default_engine(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,9 +9,9 @@ import click
 from edgeq.building import Built, build
 from edgeq.cli import console
 from edgeq.cli.options import data_options, gather, model_options
-from edgeq.documents import encode, to_json
+from edgeq.documents import encode
 from edgeq.errors import UsageError
-from edgeq.measurement import write_text
+from edgeq.project import EvaluationSettings
 from edgeq.targets import load_target
 from edgeq.verification import Gates, LayerError
 
@@ -81,7 +80,7 @@ def command(
     names = targets or (project.targets if project else ())
     if not names:
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
-    limits = project.evaluation if project else None
+    limits = project.evaluation if project else EvaluationSettings()
     progress = console.Progress()
     built = build(
         request.source,
@@ -92,9 +91,9 @@ def command(
         opening=request.opening,
         data=request.data,
         gates=Gates(
-            min_accuracy=_or(min_accuracy, limits and limits.min_accuracy),
-            max_accuracy_drop=_or(max_accuracy_drop, limits and limits.max_accuracy_drop),
-            min_sqnr_db=_or(min_sqnr, limits and limits.min_sqnr),
+            min_accuracy=_or(min_accuracy, limits.min_accuracy),
+            max_accuracy_drop=_or(max_accuracy_drop, limits.max_accuracy_drop),
+            min_sqnr_db=_or(min_sqnr, limits.min_sqnr),
         ),
         labels=project.labels if project else (),
         allow_float=allow_float,
@@ -102,9 +101,8 @@ def command(
         progress=progress,
     )
     progress.clear()
-    _show(built)
-    if json_file:
-        write_text(Path(json_file), to_json([_facts(b) for b in built]))
+    if not json_file or console.write_json(json_file, [_facts(b) for b in built]):
+        _show(built)
 
 
 def _or(value: float | None, otherwise: float | None) -> float | None:

@@ -8,7 +8,8 @@ import click
 
 from edgeq import report
 from edgeq.cli import console
-from edgeq.measurement import read_results, write_text
+from edgeq.documents import write_text
+from edgeq.measurement import read_results
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from edgeq.documents import to_json, write_text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -111,7 +115,13 @@ class Progress:
             self._shown = line
 
 
-ProgressFunction = Callable[[str, int, int], None]
+def write_json(destination: str, document: Any) -> bool:
+    """Write `document` to a file, or to stdout for "-"; whether stdout is still free for people."""
+    if destination == "-":
+        sys.stdout.write(to_json(document))
+        return False
+    write_text(Path(destination), to_json(document))
+    return True
 
 
 def human_bytes(size: int) -> str:

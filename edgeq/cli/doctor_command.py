@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import click
 
-from edgeq.cli.console import say, table
+from edgeq.cli.console import say, table, write_json
 from edgeq.doctor import Item, examine
-from edgeq.documents import encode, to_json
+from edgeq.documents import encode
 from edgeq.errors import MissingProgram
-from edgeq.measurement import write_text
 
 SCHEMA = "edgeq.doctor"
 SCHEMA_VERSION = 1
@@ -27,29 +23,19 @@ def command(destination: str | None) -> None:
     items = examine()
     required = [item for item in items if item.required and not item.fits]
     optional = [item for item in items if not item.required and not item.fits]
-    if destination:
-        document = {
-            "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
-            "ok": not required,
-            "items": [encode(item) for item in items],
-        }
-        write_json(destination, document)
-    if destination != "-":
+    document = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "ok": not required,
+        "items": [encode(item) for item in items],
+    }
+    if not destination or write_json(destination, document):
         _show(items, required, optional)
     if required:
         raise MissingProgram(
             f"required, and not here: {', '.join(item.name for item in required)}",
             hint="\n".join(dict.fromkeys(item.install for item in required)),
         )
-
-
-def write_json(destination: str, document: Any) -> None:
-    """Write `document` to the file `destination`, or to stdout for "-"."""
-    if destination == "-":
-        click.echo(to_json(document), nl=False)
-    else:
-        write_text(Path(destination), to_json(document))
 
 
 def _show(items: list[Item], required: list[Item], optional: list[Item]) -> None:

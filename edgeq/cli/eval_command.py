@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from edgeq.cli import console
 from edgeq.cli.options import data_options, gather, model_options
-from edgeq.documents import encode, to_json
+from edgeq.documents import encode
 from edgeq.evaluation import Evaluation, evaluate
-from edgeq.measurement import write_text
 
 
 @click.command("eval")
@@ -47,9 +45,8 @@ def command(
         progress=progress,
     )
     progress.clear()
-    _show(result)
-    if json_file:
-        write_text(Path(json_file), to_json(encode(result)))
+    if not json_file or console.write_json(json_file, encode(result)):
+        _show(result)
 
 
 def _show(result: Evaluation) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import click
 
 from edgeq.cli.console import note, say
-from edgeq.cli.options import model_options
-from edgeq.conversion import scheme_of
+from edgeq.cli.options import model_options, parse_shape
+from edgeq.documents import write_text
 from edgeq.errors import UsageError
-from edgeq.measurement import write_text
 from edgeq.models import open_model
 from edgeq.project import FILE_NAME, identifier, project_template
+from edgeq.schemes import scheme_of
 
 
 @click.command("init")
@@ -42,7 +41,7 @@ def command(
     path = Path(output)
     if path.exists() and not force:
         raise UsageError(f"{path}: there already, and not changed", hint="--force replaces it")
-    shapes = dict(_parse_shape(text) for text in input_shapes)
+    shapes = dict(parse_shape(text) for text in input_shapes)
     opened = open_model(
         model,
         name=name,
@@ -64,13 +63,3 @@ def command(
     say(f"{path}: written for {identifier(opened.name)}")
     missing = "" if opened.is_quantized else "set [calibration] data in it, then "
     note(f"next: {missing}run 'edgeq build' in {path.absolute().parent}")
-
-
-def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    name, _, sizes = text.rpartition("=")
-    if not name or not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", sizes):
-        raise UsageError(
-            f"--input-shape {text!r} is not understood",
-            hint="write the input's name and every dimension, as image=1,28,28,1",
-        )
-    return name, tuple(int(size) for size in sizes.split(","))

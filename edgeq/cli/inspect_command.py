@@ -8,9 +8,8 @@ import click
 
 from edgeq.bundle import MODEL, is_bundle
 from edgeq.cli import console
-from edgeq.documents import encode, to_json
+from edgeq.documents import encode
 from edgeq.inspection import Inspection, PortFact, inspect_graph
-from edgeq.measurement import write_text
 from edgeq.models import open_model
 from edgeq.targets import list_targets, load_target
 from edgeq.verification import violation_table
@@ -37,9 +36,8 @@ def command(model: str, targets: tuple[str, ...], json_file: str | None) -> None
     opened = open_model(path / MODEL if is_bundle(path) else path)
     chosen = [load_target(name) for name in targets] if targets else list_targets()
     result = inspect_graph(opened.graph, opened.name, chosen)
-    _show(result, asked=bool(targets))
-    if json_file:
-        write_text(Path(json_file), to_json(encode(result)))
+    if not json_file or console.write_json(json_file, encode(result)):
+        _show(result, asked=bool(targets))
 
 
 def _show(result: Inspection, asked: bool) -> None:

@@ -116,7 +116,7 @@ def gather(
         signature_key=signature_key or (project.signature_key if project else None),
         input_shapes={
             **(project.input.shapes if project else {}),
-            **dict(_shape(text) for text in input_shapes),
+            **dict(parse_shape(text) for text in input_shapes),
         },
         output_names=project.output_names if project else (),
         allow_lambda=allow_lambda or bool(project and project.allow_lambda),
@@ -148,7 +148,8 @@ def _first(*values: Any) -> Any:
     return next(v for v in values if v is not None)
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """ "image=1,28,28,1" -> ("image", (1, 28, 28, 1))."""
     name, equals, sizes = text.rpartition("=")
     try:
         shape = tuple(int(s) for s in sizes.split(","))

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from edgeq.cli.console import human_bytes, say, table
-from edgeq.cli.doctor_command import write_json
+from edgeq.cli.console import human_bytes, say, table, write_json
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.operators import table_for
@@ -45,14 +44,12 @@ def command(name: str | None, check: str | None, destination: str | None) -> Non
         targets = [check_target(Path(check))]
     else:
         targets = [load_target(name)] if name else list_targets()
-    if destination:
-        document = {
-            "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
-            "targets": [_facts(t) for t in targets],
-        }
-        write_json(destination, document)
-    if destination == "-":
+    document = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "targets": [_facts(t) for t in targets],
+    }
+    if destination and not write_json(destination, document):
         return
     if check:
         say(f"{check}: fine")

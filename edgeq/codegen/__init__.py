@@ -13,13 +13,50 @@ from edgeq.codegen import kotlin, python_runner, tflm
 from edgeq.codegen.facts import ArenaFact, Export
 from edgeq.codegen.python_runner import LITERT_VERSION
 from edgeq.codegen.readme import readme
-from edgeq.codegen.text import identifier
 from edgeq.errors import UsageError
+from edgeq.operators import load_table
+from edgeq.targets import Target
 
-__all__ = ["ArenaFact", "Export", "generate", "identifier", "readme"]
+__all__ = ["ArenaFact", "Export", "generate", "generate_family", "readme"]
 
 
 def generate(
+    target: Target,
+    export: Export,
+    *,
+    proof: Sequence[str] = (),
+    litert_version: str = LITERT_VERSION,
+) -> dict[str, str | bytes]:
+    """The files of a bundle for `target` but for manifest.json, model.tflite and golden/*.npz.
+
+    `proof` is what was verified, a line each, for the README. `litert_version` is that of the
+    golden outputs' reference. Raises what generate_family raises.
+    """
+    interpreter = target.interpreter or "litert"
+    files = generate_family(
+        target.family,
+        export,
+        adders={
+            name: operator.resolver
+            for name, operator in load_table("tflm").operators.items()
+            if operator.resolver
+        },
+        interpreter=interpreter,
+        pythons=target.python,
+        litert_version=litert_version,
+    )
+    text = readme(
+        target.family,
+        export,
+        target=target.title,
+        proof=proof,
+        cflags=target.core.cflags if target.core else (),
+        interpreter=interpreter,
+    )
+    return {"README.md": text, **files}
+
+
+def generate_family(
     family: str,
     export: Export,
     *,
@@ -28,7 +65,7 @@ def generate(
     pythons: Sequence[str] = (),
     litert_version: str = LITERT_VERSION,
 ) -> dict[str, str | bytes]:
-    """The files of a bundle for a target's `family`, without manifest, model, golden/*.npz, README.
+    """What the targets of a `family` need, without the README.
 
     "cortex-m" needs `adders`, TFLM's resolver method for each operator: {"ADD": "AddAdd"}.
     "linux" and "host" take the target's `interpreter` and Python versions, and the LiteRT version

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from edgeq.errors import ModelError
 from edgeq.golden import Golden
@@ -12,24 +14,27 @@ from edgeq.graph import NUMPY_TYPES, Graph, Port, Tensor
 QUANTIZED = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 """The types that the runtime's quantize helpers store, with their limits."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
-@dataclass(frozen=True)
-class ArenaFact:
-    """Bytes for kTensorArenaSize, and how they were found, in lines for a comment."""
+class ArenaFact(Protocol):
+    """What generated code says about the tensor arena; edgeq.arena.Arena is one."""
 
-    size: int
-    lines: tuple[str, ...]
+    @property
+    def size(self) -> int:
+        """Bytes for kTensorArenaSize."""
+
+    def lines(self) -> Sequence[str]:
+        """How they were found, for a comment."""
 
 
 @dataclass(frozen=True, eq=False)
 class Export:
     """One model to generate code for.
 
-    `name` is a C identifier (see text.identifier); file names and symbols begin with it. `command`
-    is the command line as it may be shown to others: without this computer's paths. `arena` is
-    None where none was measured.
+    `name` is a C identifier; file names and symbols begin with it. `command` is the command line
+    as it may be shown to others: without this computer's paths. `arena` is None where none was
+    measured.
     """
 
     name: str
@@ -49,8 +54,7 @@ def check(export: Export) -> None:
     A name that is no identifier, or golden vectors of another model, are a caller's mistake and
     raise ValueError.
     """
-    # EQ_… are the runtime's own macros, which those of a network by that name could meet.
-    if not _NAME.fullmatch(export.name) or re.match(r"eq(_|$)", export.name, re.IGNORECASE):
+    if not _NAME.fullmatch(export.name):
         raise ValueError(f"{export.name!r} is no name for generated code")
     for kind, ports in (("input", export.graph.inputs), ("output", export.graph.outputs)):
         if not ports:

@@ -62,15 +62,15 @@ def _model(export: Export, name: str) -> str:
         "To run it, with LiteRT:",
         "",
         f'    dependencies {{ implementation("{_LITERT}") }}',
-        f'    android {{ androidResources {{ noCompress += "tflite" }} }}  // so that it can be mapped',
+        '    android { androidResources { noCompress += "tflite" } }  // so that it can be mapped',
         "",
         f"    val model = CompiledModel.create(context.assets, {name}.ASSET)",
         "    val inputs = model.createInputBuffers()",
         "    val outputs = model.createOutputBuffers()",
         *_calls(export, name),
         "",
-        "CompiledModel takes int8 as ByteArray. For types that its TensorBuffer has no call for, use",
-        "org.tensorflow.lite.Interpreter of the same package, with direct ByteBuffers.",
+        "Where CompiledModel's TensorBuffer has no call for a type, the same package's",
+        "org.tensorflow.lite.Interpreter takes direct ByteBuffers of any.",
     ]
     ports = "".join(
         _port(side, i, port)

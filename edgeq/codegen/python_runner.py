@@ -62,8 +62,8 @@ def requirements(
     if interpreter == "tflite-runtime":
         return (
             f"# A 32-bit Arm system with glibc 2.34 or later and {releases}.\n"
-            "# tflite-runtime was built for numpy 1. PyPI has no numpy for 32-bit Arm, so it comes\n"
-            "# from the system:\n"
+            "# tflite-runtime was built for numpy 1. PyPI has none for 32-bit Arm, so take the\n"
+            "# system's:\n"
             "#     sudo apt install python3-numpy\n"
             "#     python3 -m venv --system-site-packages venv\n"
             f"tflite-runtime=={TFLITE_RUNTIME_VERSION}\n"

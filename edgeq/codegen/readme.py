@@ -66,7 +66,7 @@ def _facts(export: Export) -> str:
         rest = len(export.labels) - _LABELS_SHOWN
         text += f"\nClasses, from 0: {shown}{f', and {rest} more' if rest > 0 else ''}.\n"
     if export.arena is not None:
-        lines = " ".join(comment(line) for line in export.arena.lines)
+        lines = " ".join(comment(line) for line in export.arena.lines())
         text += f"\nTensor arena: {export.arena.size} bytes. {lines}\n"
     return text + f"\nGolden outputs: {comment(export.golden.reference)}.\n"
 
@@ -98,9 +98,12 @@ def _cortex_m(name: str, cflags: Sequence[str]) -> tuple[str, list[tuple[str, st
 A tree of TensorFlow Lite Micro (github.com/tensorflow/tflite-micro), built for the board as
 libtensorflow-microlite.a, is needed; here it is in $TFLM and its library in $LIB.
 
+    FLAGS="{flags}"
     D=$TFLM/tensorflow/lite/micro/tools/make/downloads
-    arm-none-eabi-g++ {flags} -std=c++17 -fno-rtti -fno-exceptions -I. -I$TFLM -I$D/flatbuffers/include -I$D/gemmlowp -c main.cc {name}_model_data.cc
-    arm-none-eabi-g++ {flags} main.o {name}_model_data.o your_startup.o $LIB -T your_board.ld -o check.elf
+    arm-none-eabi-g++ $FLAGS -std=c++17 -fno-rtti -fno-exceptions -I$TFLM \\
+        -I$D/flatbuffers/include -I$D/gemmlowp -c main.cc {name}_model_data.cc
+    arm-none-eabi-g++ $FLAGS main.o {name}_model_data.o your_startup.o $LIB \\
+        -T your_board.ld -o check.elf
 
 Flash check.elf and read what it prints: it must end with PASS. Then replace main.cc with your own:
 

@@ -7,7 +7,6 @@ the comment, string or table cell that it is put into.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -21,14 +20,6 @@ _MAX_LITERAL = 4000
 
 _JOINED = re.compile(r"\*/|/\*|\?\?")
 """Two characters that end or open a comment, or begin a trigraph."""
-
-
-def identifier(text: str) -> str:
-    """`text` as a name for files and symbols: ASCII letters, digits and single underscores."""
-    ascii_only = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_")[:48].strip("_") or "network"
-    # EQ_… are the runtime's own macros.
-    return f"n_{name}" if name[0].isdigit() or re.match(r"eq(_|$)", name, re.IGNORECASE) else name
 
 
 def comment(text: str) -> str:

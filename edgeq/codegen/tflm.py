@@ -126,8 +126,8 @@ def _model_data_cc(export: Export) -> str:
 
 #include "{name}_model_data.h"
 
-// The .tflite file, {len(export.tflite)} bytes. TFLM's kernels read weights from it in place, so it must be
-// aligned; unaligned, some cores fault and others are slow.
+// The .tflite file, {len(export.tflite)} bytes. TFLM's kernels read weights from it in place, so it
+// must be aligned; unaligned, some cores fault and others are slow.
 alignas(16) const unsigned char g_{name}_model_data[] EQ_MODEL_SECTION = {{
 {_bytes(export.tflite)}}};
 
@@ -156,8 +156,8 @@ def _model_data_c(export: Export) -> str:
 #error "this compiler cannot align the model to 16 bytes: use C11, or the .cc file"
 #endif
 
-// The .tflite file, {len(export.tflite)} bytes. TFLM's kernels read weights from it in place, so it must be
-// aligned; unaligned, some cores fault and others are slow.
+// The .tflite file, {len(export.tflite)} bytes. TFLM's kernels read weights from it in place, so it
+// must be aligned; unaligned, some cores fault and others are slow.
 EQ_ALIGN_16 const unsigned char g_{name}_model_data[] EQ_MODEL_SECTION = {{
 {_bytes(export.tflite)}}};
 
@@ -312,7 +312,7 @@ def _arena(export: Export) -> str:
 """
         end = f"#endif  // {upper}_TENSOR_ARENA_SIZE\n"
     else:
-        lines = "".join(f"// {comment(line)}\n" for line in export.arena.lines)
+        lines = "".join(f"// {comment(line)}\n" for line in export.arena.lines())
         found = f"""\
 // Bytes of the tensor arena, which must be aligned to 16.
 {lines}#ifndef {upper}_TENSOR_ARENA_SIZE
@@ -347,7 +347,7 @@ def _golden(export: Export) -> str:
     )
     size = sum(a.nbytes for sample in golden.inputs + golden.outputs for a in sample)
     about = [
-        f"Golden vectors: {len(golden)} samples, {size} bytes of flash. For a check, not for a product.",
+        f"Golden vectors: {len(golden)} samples, {size} bytes of flash, for a check only.",
         f"Reference: {comment(golden.reference)}",
     ]
     body = f"""\
@@ -436,12 +436,12 @@ def _network(export: Export) -> str:
 #define EQ_NETWORK_ARENA_SIZE {upper}_TENSOR_ARENA_SIZE
 #endif
 
-#define EQ_NETWORK_GOLDEN_COUNT {upper}_GOLDEN_COUNT
-#define EQ_NETWORK_GOLDEN_REFERENCE {upper}_GOLDEN_REFERENCE
+#define EQ_NETWORK_SAMPLES {upper}_GOLDEN_COUNT
+#define EQ_NETWORK_REFERENCE {upper}_GOLDEN_REFERENCE
 
 // For each tensor: its values in all samples, and the bytes of one sample.
-#define EQ_NETWORK_GOLDEN_INPUTS {_vectors(name, "input", len(graph.inputs))}
-#define EQ_NETWORK_GOLDEN_OUTPUTS {_vectors(name, "output", len(graph.outputs))}
+#define EQ_NETWORK_INPUTS {_vectors(name, "input", len(graph.inputs))}
+#define EQ_NETWORK_OUTPUTS {_vectors(name, "output", len(graph.outputs))}
 """
     return _header(export, "EDGEQ_NETWORK_H_", about, body)
 

@@ -112,17 +112,18 @@ class _Reader:
         index = table.scalar(2, "u32")
         if index >= len(self.buffers):
             raise self._wrong(f"{where} uses buffer {index} of {len(self.buffers)}")
-        raw = self.buffers[index]
+        raw: NDArray[Any] | None = self.buffers[index]
         if raw is None or table.has(6):  # Sparse weights keep a coding of their own.
             return raw
         if dtype not in NUMPY_TYPES:
             return raw
-        form = np.dtype(NUMPY_TYPES[dtype])
+        form: np.dtype[Any] = np.dtype(NUMPY_TYPES[dtype])
         if raw.nbytes != math.prod(shape) * form.itemsize:
             raise self._wrong(
                 f"{where} is {dtype} {list(shape)} and has {raw.nbytes} bytes of data"
             )
-        return np.frombuffer(raw, form).reshape(shape)
+        values: NDArray[Any] = np.frombuffer(raw, form).reshape(shape)
+        return values
 
     def _quantization(
         self, table: Table | None, shape: tuple[int, ...], where: str

@@ -1,4 +1,5 @@
-"""Proof that a converted model is what was asked for: integer, close to float, the same anywhere."""
+"""Proof that a converted model is what was asked for: integer, close to float,
+and the same in every engine."""
 
 from edgeq.verification.agreement import Agreement, compare_engines
 from edgeq.verification.fidelity import (
@@ -11,7 +12,7 @@ from edgeq.verification.fidelity import (
     measure_fidelity,
 )
 from edgeq.verification.integers import Violation, find_violations, violation_table
-from edgeq.verification.verify import Verification, verify
+from edgeq.verification.proof import Verification, verify
 
 __all__ = [
     "Agreement",

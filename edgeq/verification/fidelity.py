@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from edgeq.conversion import Conversion
 from edgeq.errors import DataError, VerificationError
 from edgeq.graph import Graph, Port, Tensor
+from edgeq.inputs import real_outputs, stored_inputs
 from edgeq.interpreters import BATCH_LIMIT, batches, litert, run
 from edgeq.models import Model
-from edgeq.quantization import dequantize, quantize
+from edgeq.quantization import dequantize
 from edgeq.samples import Arrays, Samples
 
 LAYER_SAMPLES = 16
@@ -62,15 +63,6 @@ class LayerError:
     layer: str
     sqnr_db: float | None
     lost_db: float
-
-
-def stored_inputs(values: Arrays, inputs: Sequence[Port]) -> Arrays:
-    """A sample of real numbers as the model's inputs store it."""
-    return tuple(quantize(v, p.tensor) for v, p in zip(values, inputs, strict=True))
-
-
-def real_outputs(values: Arrays, outputs: Sequence[Port]) -> tuple[NDArray[np.float32], ...]:
-    return tuple(dequantize(v, p.tensor) for v, p in zip(values, outputs, strict=True))
 
 
 def measure_fidelity(

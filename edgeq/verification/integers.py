@@ -184,7 +184,7 @@ def _judge_meaning(
                 and _differ(tensor.quantization, made)
             ):
                 yield (
-                    f"copies values, but from scale {tensor.quantization.scale:g} to {made.scale:g}",
+                    f"copies values from scale {tensor.quantization.scale:g} to {made.scale:g}",
                     cure,
                     False,
                 )

@@ -30,7 +30,7 @@
 
 namespace {
 
-// Golden values of one tensor: EQ_NETWORK_GOLDEN_COUNT samples, `bytes` each.
+// Golden values of one tensor: EQ_NETWORK_SAMPLES samples, `bytes` each.
 struct Vectors {
     const void* samples;
     std::size_t bytes;
@@ -40,11 +40,11 @@ struct Vectors {
     }
 };
 
-const Vectors kInputs[] = {EQ_NETWORK_GOLDEN_INPUTS};
-const Vectors kOutputs[] = {EQ_NETWORK_GOLDEN_OUTPUTS};
+const Vectors kInputs[] = {EQ_NETWORK_INPUTS};
+const Vectors kOutputs[] = {EQ_NETWORK_OUTPUTS};
 constexpr std::size_t kInputCount = sizeof(kInputs) / sizeof(kInputs[0]);
 constexpr std::size_t kOutputCount = sizeof(kOutputs) / sizeof(kOutputs[0]);
-constexpr std::size_t kSampleCount = EQ_NETWORK_GOLDEN_COUNT;
+constexpr std::size_t kSampleCount = EQ_NETWORK_SAMPLES;
 
 // TFLM wants 16 bytes of alignment for the arena, and its kernels for the model.
 constexpr std::uintptr_t kAlignment = 16;
@@ -172,11 +172,11 @@ int Run(tflite::MicroInterpreter& interpreter) {
                 Unsigned(sizeof(arena)));
     if (wrong != 0) {
         MicroPrintf("FAIL: %u of %u samples differ from %s", Unsigned(wrong),
-                    Unsigned(kSampleCount), EQ_NETWORK_GOLDEN_REFERENCE);
+                    Unsigned(kSampleCount), EQ_NETWORK_REFERENCE);
         return 1;
     }
     MicroPrintf("PASS: %u samples, every output byte as in %s", Unsigned(kSampleCount),
-                EQ_NETWORK_GOLDEN_REFERENCE);
+                EQ_NETWORK_REFERENCE);
     return 0;
 }
 

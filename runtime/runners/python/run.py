@@ -580,7 +580,8 @@ def _store(name: str, values: Any, port: Port) -> Any:
         values = values.reshape(shape)
     if values.shape != shape:
         raise Problem(
-            f"{name} has the shape {list(values.shape)}, input {show(port.name)} needs {list(shape)}"
+            f"{name} has the shape {list(values.shape)}, "
+            f"input {show(port.name)} needs {list(shape)}"
         )
     return quantize(values, port)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgeq.conversion import Conversion
 from edgeq.errors import VerificationError, WorkerError
-from edgeq.graph import NUMPY_TYPES, Graph
+from edgeq.graph import Graph
+from edgeq.inputs import random_inputs, stored_inputs
 from edgeq.interpreters import Arrays, has_tflm
 from edgeq.models import Model
 from edgeq.operators import find_gaps, load_table
@@ -22,7 +21,6 @@ from edgeq.verification.fidelity import (
     check_gates,
     layer_errors,
     measure_fidelity,
-    stored_inputs,
 )
 from edgeq.verification.integers import Violation, find_violations
 
@@ -87,8 +85,9 @@ def verify(
     engines: bool = True,
     progress: Progress | None = None,
 ) -> Verification:
-    """Prove `conversion`: integer only (from the flatbuffer), close to `model`'s float on
-    `data` (whatever open_samples takes), and the same in LiteRT and in TFLM when that is installed (`engines`).
+    """Prove `conversion`: integer only (from the flatbuffer), close to `model`'s float on `data`
+    (whatever open_samples takes), and, with `engines`, the same in LiteRT and in TFLM, when that
+    is installed.
 
     Raises VerificationError when a gate fails, or when the two engines do not run the same
     network. Operators that are not integer are returned, not raised: whether they may stay
@@ -152,25 +151,4 @@ def fresh_inputs(graph: Graph, samples: Samples | None, count: int = COUNT) -> l
     if samples is not None and len(samples):
         chosen = samples.pick(range(min(count, len(samples))))
         return [stored_inputs(s, graph.inputs) for s in chosen]
-    random = np.random.default_rng(0)
-    return [_random_inputs(graph, random) for _ in range(count)]
-
-
-def _random_inputs(graph: Graph, random: np.random.Generator) -> Arrays:
-    values = []
-    for port in graph.inputs:
-        dtype = np.dtype(NUMPY_TYPES[port.tensor.dtype])
-        if dtype.kind == "f":
-            values.append(random.standard_normal(port.tensor.shape).astype(dtype))
-        elif dtype.kind == "b":
-            values.append(random.integers(0, 2, port.tensor.shape).astype(dtype))
-        elif port.tensor.quantization is None:
-            values.append(np.zeros(port.tensor.shape, dtype))  # An index: only 0 is surely valid.
-        else:
-            limits = np.iinfo(dtype)
-            values.append(
-                random.integers(
-                    limits.min, limits.max, port.tensor.shape, endpoint=True, dtype=dtype
-                )
-            )
-    return tuple(values)
+    return random_inputs(graph, count)
