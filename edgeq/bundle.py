@@ -62,11 +62,17 @@ class Bundle:
 
     def golden(self) -> Golden:
         """The golden inputs and outputs. Raises BundleError when they do not fit together."""
-        facts = self.manifest["golden"]
-        tolerances = tuple(int(o["tolerance_steps"]) for o in self.manifest["outputs"])
+        try:
+            count = int(self.manifest["golden"]["count"])
+            reference = str(self.manifest["golden"]["reference"])
+            exact = bool(self.manifest["golden"]["exact"])
+            tolerances = tuple(int(o["tolerance_steps"]) for o in self.manifest["outputs"])
+        except (KeyError, TypeError, ValueError) as e:
+            raise BundleError(
+                f"{self.folder / MANIFEST}: incomplete: {e}", hint="build it again"
+            ) from e
         inputs = _columns(self.folder / GOLDEN_INPUTS, "in")
         outputs = _columns(self.folder / GOLDEN_OUTPUTS, "out")
-        count = int(facts["count"])
         if any(len(c) != count for c in inputs + outputs) or len(outputs) != len(tolerances):
             raise BundleError(
                 f"{self.folder}: its golden vectors do not fit its manifest", hint="build it again"
@@ -74,8 +80,9 @@ class Bundle:
         return Golden(
             inputs=tuple(tuple(c[i] for c in inputs) for i in range(count)),
             outputs=tuple(tuple(c[i] for c in outputs) for i in range(count)),
-            reference=str(facts["reference"]),
+            reference=reference,
             tolerance=tolerances,
+            exact=exact,
         )
 
 
@@ -212,7 +219,7 @@ def _npz(prefix: str, rows: tuple[tuple[NDArray[Any], ...], ...]) -> bytes:
 
 def _columns(path: Path, prefix: str) -> list[NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return [file[f"{prefix}_{i}"] for i in range(len(file.files))]
     except Exception as e:  # zipfile, zlib and numpy each have errors of their own for damage
         raise BundleError(f"{path}: not readable: {e}", hint="build the bundle again") from e

@@ -139,6 +139,7 @@ class Lint:
         self._rescales = [_first_layer_divides(graph, p) for p in graph.inputs]
         self._count = len(samples)
         self._source = samples.source
+        self._describe = samples.describe
         self._seen: dict[bytes, int] = {}
         self._duplicates: list[tuple[int, int]] = []
         self._constant: list[tuple[int, str]] = []
@@ -166,8 +167,8 @@ class Lint:
             first, second = self._duplicates[0]
             found.append(
                 Finding(
-                    f"{self._source}: {len(self._duplicates)} duplicates (sample {second} is "
-                    f"sample {first} again)",
+                    f"{self._source}: {len(self._duplicates)} duplicates "
+                    f"({self._describe(second)} is {self._describe(first)} again)",
                     "a duplicate adds nothing; give different samples",
                 )
             )
@@ -176,7 +177,7 @@ class Lint:
             found.append(
                 Finding(
                     f"{self._source}: {len(self._constant)} samples of one value throughout "
-                    f"(sample {number}, input {name!r})",
+                    f"({self._describe(number)}, input {name!r})",
                     "an empty recording or image? remove it, or check how it was read",
                 )
             )
@@ -187,7 +188,7 @@ class Lint:
         values = []
         digest = hashlib.sha256()
         for i, (value, port) in enumerate(zip(sample, self._inputs, strict=True)):
-            where = f"{self._source}, sample {number}, input {port.name!r}"
+            where = f"{self._source}, {self._describe(number)}, input {port.name!r}"
             self._check_shape(value, port, where)
             value = _as_input(value, port, where)
             low, high = value.min(), value.max()

@@ -14,13 +14,15 @@ class Golden:
 
     `inputs[i]` and `outputs[i]` hold one array for each input and output of the model, in its
     order. `reference` names the kernels that computed the outputs. `tolerance` says how many
-    quantization steps other kernels may be away from them, one number for each output.
+    quantization steps other kernels may be away from them, one number for each output. `exact`:
+    the same kernels give these very bytes on any processor.
     """
 
     inputs: tuple[tuple[NDArray[Any], ...], ...]
     outputs: tuple[tuple[NDArray[Any], ...], ...]
     reference: str
     tolerance: tuple[int, ...]
+    exact: bool = True
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -70,6 +70,7 @@ def describe(
             "outputs": GOLDEN_OUTPUTS,
             "count": len(golden.inputs),
             "reference": golden.reference,
+            "exact": golden.exact,
         },
         "reference_version": version("ai-edge-litert"),
         "conversion": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeq.calibration import DEFAULT_SAMPLES, Calibration, Lint, calibrate, split, thin
@@ -128,6 +128,4 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
 def checked(samples: Samples, graph: Graph) -> Samples:
     """The samples as the graph's inputs take them; one that cannot be right raises DataError."""
     lint = Lint(graph, samples)
-    return Samples(
-        samples.source, len(samples), lambda i: lint.check(i, samples.get(i)), samples.labels
-    )
+    return replace(samples, get=lambda i: lint.check(i, samples.get(i)))

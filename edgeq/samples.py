@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
+import mmap
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,13 +54,15 @@ class Samples:
     """`get(i)` gives sample i: one array for each input of the model, in its order, with batch 1.
 
     The arrays are as they were found (any dtype, any shape); calibration.lint judges them.
-    `labels` holds the class number of each sample, where known.
+    `labels` holds the class number of each sample, where known; `describe(i)` names sample i as
+    its owner knows it, however the samples were picked.
     """
 
     source: str
     count: int
     get: Callable[[int], Arrays]
     labels: NDArray[np.int64] | None = None
+    describe: Callable[[int], str] = "sample {}".format
 
     def __len__(self) -> int:
         return self.count
@@ -71,6 +74,7 @@ class Samples:
             len(indexes),
             lambda i: self.get(indexes[i]),
             None if self.labels is None else self.labels[list(indexes)],
+            lambda i: self.describe(indexes[i]),
         )
 
     def __iter__(self) -> Iterator[Arrays]:
@@ -143,7 +147,7 @@ def _load(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    if "pickle" in str(error):
+    if "pickle" in str(error) or "Python objects" in str(error):
         return DataError(
             f"{path.name}: holds pickled objects, which could run code",
             hint="save plain numbers: np.save(path, np.asarray(x, dtype=np.float32))",
@@ -153,7 +157,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _from_npz(path: Path, inputs: Sequence[Port]) -> Samples:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as e:  # zipfile, zlib and numpy each have errors of their own for damage
         if isinstance(e, MemoryError):
@@ -253,7 +257,11 @@ def _from_images(
     def get(i: int) -> Arrays:
         return (_decode(files[i], size, channels, options),)
 
-    return Samples(folder.name, len(files), get, _image_labels(folder, files, labels))
+    def describe(i: int) -> str:
+        return f"sample {i} ({files[i].relative_to(folder)})"
+
+    classes = _image_labels(folder, files, labels)
+    return Samples(folder.name, len(files), get, classes, describe)
 
 
 def _image_shape(port: Port, options: ImageOptions) -> tuple[tuple[int, int], int]:
@@ -355,32 +363,28 @@ def _from_function(path: Path, function: str | None, inputs: Sequence[Port]) -> 
 
 
 def _spool(source: str, values: Iterable[Any], inputs: Sequence[Port]) -> Samples:
-    """Everything that is yielded, kept in an unnamed temporary file."""
-    file = tempfile.TemporaryFile()
+    """Everything that is yielded, kept in a mapped temporary file without a name."""
     places: list[list[tuple[int, np.dtype[Any], tuple[int, ...]]]] = []
-    for value in values:
-        if len(places) == MAX_YIELDED:
-            raise DataError(f"{source}: yields over {MAX_YIELDED} samples", hint="end the loop")
-        arrays = _yielded(value, inputs, f"{source}, sample {len(places)}")
-        entry = []
-        for array in arrays:
-            entry.append((file.seek(0, 2), array.dtype, array.shape))
-            file.write(array.tobytes())
-        places.append(entry)
-    file.flush()
+    with tempfile.TemporaryFile() as file:
+        for value in values:
+            if len(places) == MAX_YIELDED:
+                raise DataError(f"{source}: yields over {MAX_YIELDED} samples", hint="end the loop")
+            entry = []
+            for array in _yielded(value, inputs, f"{source}, sample {len(places)}"):
+                entry.append((file.tell(), array.dtype, array.shape))
+                file.write(array.tobytes())
+            places.append(entry)
+        file.flush()
+        # The mapping outlives the file; an empty one cannot be mapped.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
 
     def get(i: int) -> Arrays:
-        return tuple(_read_back(file, *place) for place in places[i])
+        return tuple(
+            np.frombuffer(mapped, dtype, math.prod(shape), offset).reshape(shape)
+            for offset, dtype, shape in places[i]
+        )
 
     return Samples(source, len(places), get)
-
-
-def _read_back(
-    file: Any, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> NDArray[Any]:
-    file.seek(offset)
-    raw = file.read(dtype.itemsize * math.prod(shape))
-    return np.frombuffer(raw, dtype).reshape(shape)
 
 
 def _yielded(value: Any, inputs: Sequence[Port], where: str) -> Arrays:
@@ -389,10 +393,10 @@ def _yielded(value: Any, inputs: Sequence[Port], where: str) -> Arrays:
         if missing:
             raise DataError(f"{where}: no value for input {missing[0]!r}")
         items = [value[p.name] for p in inputs]
-    elif isinstance(value, list | tuple) and not (len(inputs) == 1 and np.ndim(value) > 1):
+    elif isinstance(value, list | tuple) and (len(value) == len(inputs) or len(inputs) > 1):
         items = list(value)
     else:
-        items = [value]
+        items = [value]  # One input, not wrapped in a list.
     if len(items) != len(inputs):
         raise DataError(
             f"{where}: {len(items)} arrays for {len(inputs)} inputs",

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from filelock import FileLock
 from make_model import tiny_float, tiny_int8
+
+from edgeq.isolation import Worker
+from edgeq.models import tensorflow_session
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -22,3 +33,35 @@ def float_model(tmp_path: Path) -> Path:
     path = tmp_path / "tiny_float.tflite"
     path.write_bytes(tiny_float())
     return path
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """An .npy with 80 samples for `float_model`."""
+    path = tmp_path / "vectors.npy"
+    np.save(path, np.random.default_rng(0).standard_normal((80, 4)).astype(np.float32))
+    return path
+
+
+@pytest.fixture(scope="session")
+def keras_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of keras_models.py, saved once for all of pytest's workers."""
+    folder = tmp_path_factory.getbasetemp().parent / "keras_models"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            subprocess.run(
+                [sys.executable, HERE / "keras_models.py", folder],
+                check=True,
+                timeout=240,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+                capture_output=True,
+            )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Iterator[Worker]:
+    """One TensorFlow process, since importing it takes seconds."""
+    with tensorflow_session() as session:
+        yield session

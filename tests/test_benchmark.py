@@ -170,7 +170,7 @@ def test_without_golden_outputs_the_result_says_that_nothing_was_checked(tmp_pat
     path = tmp_path / "tiny.tflite"
     path.write_bytes(SMALL)
     (tmp_path / "float.tflite").write_bytes(dense(WEIGHTS, "float32"))
-    made = bench(path, QUICK, baseline=tmp_path / "float.tflite")
+    made = bench(path, QUICK, baseline=tmp_path / "float.tflite").measurements
     assert [(m.model, m.scheme) for m in made] == [("tiny", "int8"), ("float", "float32")]
     assert made[0].checks.count == 0
     assert any("not checked" in note for note in made[0].verdict.notes)

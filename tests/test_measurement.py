@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeq.environment import busy_seconds, describe_host, read_state
-from edgeq.errors import MeasurementError
+from edgeq.errors import EdgeqError, MeasurementError
 from edgeq.measurement import (
     Check,
     Delegated,
@@ -100,7 +100,7 @@ def test_writing_follows_a_link_and_keeps_ordinary_permissions(tmp_path):
 
 @pytest.mark.parametrize("name", ["missing/r.json", "."])
 def test_a_place_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, name):
-    with pytest.raises(MeasurementError, match="cannot be written") as caught:
+    with pytest.raises(EdgeqError, match="cannot be written") as caught:
         write_results(tmp_path / name, Results((measurement(),)))
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ TFLITE_RUNTIME_VERSION = "2.14.0"
 #                        macosx_12_0_arm64, win_amd64   cp311
 #                        armv7l                   none
 # tflite-runtime 2.14.0  manylinux_2_34_armv7l    cp39 cp310 cp311, not cp312
-#                        manylinux_2_34_aarch64   cp311; ai-edge-litert has replaced it there
+#                        manylinux_2_34_aarch64   cp39 cp311; ai-edge-litert has replaced it there
 # numpy                  manylinux_2_27_aarch64   2.4.6 cp311, 2.5.5 cp312 and cp313
 #                        armv7l                   none below 2: Debian's python3-numpy (1.24 in
 #                                                 bookworm), or piwheels, which Raspberry Pi OS asks

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgeq.codegen.facts import Export
 from edgeq.codegen.kotlin import ASSET, object_name
-from edgeq.codegen.text import comment, describe, markdown
+from edgeq.codegen.text import comment, describe, markdown, prose
 
 _LABELS_SHOWN = 20
 
@@ -36,9 +36,9 @@ def readme(
         *files,
     ]
     sections = [
-        f"# {export.name}: a network for {comment(target)}",
-        f"Built by edgeq {comment(export.version)} with {markdown(export.command)}. "
-        f"The model's SHA-256 is `{comment(export.sha256)}`.",
+        f"# {export.name}",
+        f"A network, ready for: {prose(target)}. Built by edgeq {prose(export.version)} with "
+        f"{markdown(export.command)}. The model's SHA-256 is {markdown(export.sha256)}.",
         "## What to do now",
         commands,
         "## What was proved",
@@ -52,7 +52,7 @@ def readme(
 
 
 def _list(lines: Sequence[str]) -> str:
-    return "".join(f"- {comment(line)}\n" for line in lines)
+    return "".join(f"- {prose(line)}\n" for line in lines)
 
 
 def _facts(export: Export) -> str:
@@ -66,9 +66,9 @@ def _facts(export: Export) -> str:
         rest = len(export.labels) - _LABELS_SHOWN
         text += f"\nClasses, from 0: {shown}{f', and {rest} more' if rest > 0 else ''}.\n"
     if export.arena is not None:
-        lines = " ".join(comment(line) for line in export.arena.lines())
+        lines = " ".join(prose(line) for line in export.arena.lines())
         text += f"\nTensor arena: {export.arena.size} bytes. {lines}\n"
-    return text + f"\nGolden outputs: {comment(export.golden.reference)}.\n"
+    return text + f"\nGolden outputs: {prose(export.golden.reference)}.\n"
 
 
 def _python(interpreter: str) -> tuple[str, list[tuple[str, str]]]:
@@ -82,7 +82,7 @@ Python {"3.9 to 3.11" if old else "3.10 or later"} is needed. In this folder, on
     venv/bin/pip install -r requirements.txt
     venv/bin/python run.py
 
-The last one runs the golden inputs and compares; it must print PASS twice. After that,
+The last one runs the golden inputs and compares; each line must begin with PASS. After that,
 `venv/bin/python run.py bench` measures, and `venv/bin/python run.py classify INPUT` takes an .npy,
 an .npz or, with Pillow and where the manifest says how to scale pixels, an image.
 """
@@ -95,21 +95,23 @@ an .npz or, with Pillow and where the manifest says how to scale pixels, an imag
 def _cortex_m(name: str, cflags: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
     flags = " ".join(comment(f) for f in (*cflags, "-O2", "-DTF_LITE_STATIC_MEMORY"))
     text = f"""\
-A tree of TensorFlow Lite Micro (github.com/tensorflow/tflite-micro), built for the board as
-libtensorflow-microlite.a, is needed; here it is in $TFLM and its library in $LIB.
+With TensorFlow Lite Micro (github.com/tensorflow/tflite-micro) in $TFLM, in this folder:
 
+    make -C $TFLM -f tensorflow/lite/micro/tools/make/Makefile TARGET=cortex_m_generic \\
+        TARGET_ARCH={_tflm_arch(cflags)} OPTIMIZED_KERNEL_DIR=cmsis_nn microlite
     FLAGS="{flags}"
     D=$TFLM/tensorflow/lite/micro/tools/make/downloads
     arm-none-eabi-g++ $FLAGS -std=c++17 -fno-rtti -fno-exceptions -I$TFLM \\
         -I$D/flatbuffers/include -I$D/gemmlowp -c main.cc {name}_model_data.cc
-    arm-none-eabi-g++ $FLAGS main.o {name}_model_data.o your_startup.o $LIB \\
-        -T your_board.ld -o check.elf
+    arm-none-eabi-g++ $FLAGS main.o {name}_model_data.o your_startup.o \\
+        $TFLM/gen/cortex_m_generic_*/lib/libtensorflow-microlite.a -T your_board.ld -o check.elf
 
-Flash check.elf and read what it prints: it must end with PASS. Then replace main.cc with your own:
+Flash check.elf and read what it prints: it must end with PASS. (That library prints nothing before
+RegisterDebugLogCallback() was given a function that does.) Then replace main.cc with your own:
 
 1. `{name}_add_ops()` of `{name}_ops.h` fills the resolver, `{name}_io.h` has the arena's size.
 2. `{name}_quantize_input_0()` and `{name}_dequantize_output_0()` convert as TFLite does.
-3. Two of edgeq's models in one firmware: define `EQ_NO_SHORT_NAMES`.
+3. Where two of edgeq's models meet in one file, define `EQ_NO_SHORT_NAMES`.
 """
     return text, [
         (f"{name}_model_data.h, .cc", "the model as an array in flash, aligned to 16 bytes"),
@@ -120,6 +122,14 @@ Flash check.elf and read what it prints: it must end with PASS. Then replace mai
         ("edgeq_quantize.h", "rounding as TFLite does, without libm"),
         ("main.cc, edgeq_network.h", "the golden check as a program"),
     ]
+
+
+def _tflm_arch(cflags: Sequence[str]) -> str:
+    """TARGET_ARCH of TFLM's cortex_m_generic_makefile.inc."""
+    core = next((f[len("-mcpu=") :] for f in cflags if f.startswith("-mcpu=")), "cortex-m4")
+    # For these two the plain name means a core without its FPU.
+    hard = "-mfloat-abi=hard" in cflags and core in ("cortex-m4", "cortex-m7")
+    return comment(core + "+fp" if hard else core)
 
 
 def _android(export: Export) -> tuple[str, list[tuple[str, str]]]:

@@ -50,6 +50,11 @@ def markdown(text: str) -> str:
     return "`" + comment(text).replace("`", "<U+0060>").replace("|", "<U+007C>") + "`"
 
 
+def prose(text: str) -> str:
+    """`text` as running text in Markdown, without HTML, links or code in it."""
+    return re.sub(r"[`\[|]", r"\\\g<0>", comment(text).replace("<", "&lt;"))
+
+
 def float_literal(value: float) -> str:
     """`value` as a float constant of C, C++ and Kotlin that reads back as the same float32."""
     digits = f"{np.float32(value):.9g}"

@@ -107,7 +107,8 @@ def _model_data_header(export: Export) -> str:
 extern "C" {{
 #endif
 
-extern const unsigned char g_{name}_model_data[{upper}_MODEL_DATA_SIZE];
+// Without its length here: C would pad or cut an array of another length to fit.
+extern const unsigned char g_{name}_model_data[];
 extern const unsigned int g_{name}_model_data_size;
 extern const unsigned int g_{name}_model_data_len;
 
@@ -275,14 +276,16 @@ static inline float {name}_dequantize_{lower}({stored} stored) {{
         text += f"""\
 // All {upper}_ELEMENTS values.
 static inline void {name}_quantize_all_{lower}(const float* real, {stored}* stored) {{
-  eq_quantize_all_{dtype}(real, stored, {upper}_ELEMENTS, {arguments});
+  eq_quantize_all_{dtype}(real, stored, {upper}_ELEMENTS,
+      {arguments});
 }}
 """
     else:
         text += f"""\
 // All {upper}_ELEMENTS values.
 static inline void {name}_dequantize_all_{lower}(const {stored}* stored, float* real) {{
-  eq_dequantize_all_{dtype}(stored, real, {upper}_ELEMENTS, {arguments});
+  eq_dequantize_all_{dtype}(stored, real, {upper}_ELEMENTS,
+      {arguments});
 }}
 """
     return text + "\n"

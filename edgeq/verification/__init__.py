@@ -1,6 +1,7 @@
 """Proof that a converted model is what was asked for: integer, close to float,
 and the same in every engine."""
 
+from edgeq.integers import Violation, find_violations, violation_table
 from edgeq.verification.agreement import Agreement, compare_engines
 from edgeq.verification.fidelity import (
     Fidelity,
@@ -11,7 +12,6 @@ from edgeq.verification.fidelity import (
     measure_accuracy,
     measure_fidelity,
 )
-from edgeq.verification.integers import Violation, find_violations, violation_table
 from edgeq.verification.proof import Verification, verify
 
 __all__ = [

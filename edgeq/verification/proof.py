@@ -9,6 +9,7 @@ from edgeq.conversion import Conversion
 from edgeq.errors import VerificationError, WorkerError
 from edgeq.graph import Graph
 from edgeq.inputs import random_inputs, stored_inputs
+from edgeq.integers import Violation, find_violations
 from edgeq.interpreters import Arrays, has_tflm
 from edgeq.models import Model
 from edgeq.operators import find_gaps, load_table
@@ -22,7 +23,6 @@ from edgeq.verification.fidelity import (
     layer_errors,
     measure_fidelity,
 )
-from edgeq.verification.integers import Violation, find_violations
 
 Progress = Callable[[str, int, int], None]
 

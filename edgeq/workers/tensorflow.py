@@ -37,7 +37,8 @@ class _Entry:
     call: Callable[..., list[Any]]
     specs: list[Any]
     outputs: list[str]
-    keep_alive: Any
+    variables: Any
+    """What a SavedModel must track: without it, the variables come out as NaN."""
 
 
 class Session:
@@ -86,11 +87,11 @@ def _open_keras(
             f"{path.name}: the model has no input shape yet",
             hint="begin it with keras.Input(shape=...), or call it once on data, and save it again",
         )
+    _refuse_unused_shapes(input_shapes, [t.name for t in model.inputs])
     specs = [
         tf.TensorSpec(_static_shape(t.shape, t.name, input_shapes), t.dtype, name=t.name)
         for t in model.inputs
     ]
-    _refuse_unused_shapes(input_shapes, [s.name for s in specs])
     functional = not isinstance(model, keras.Sequential)
     structure = model.input if functional else model.inputs
 
@@ -98,7 +99,7 @@ def _open_keras(
         packed = keras.tree.pack_sequence_as(structure, list(tensors)) if functional else tensors[0]
         return list(keras.tree.flatten(model(packed, training=False)))
 
-    return _Entry(call, specs, _output_names(model), model)
+    return _Entry(call, specs, _output_names(model), [v.value for v in model.variables])
 
 
 def _output_names(model: Any) -> list[str]:
@@ -135,11 +136,11 @@ def _open_saved_model(
         )
     function = signatures[key]
     _, arguments = function.structured_input_signature
+    _refuse_unused_shapes(input_shapes, sorted(arguments))
     specs = [
         tf.TensorSpec(_static_shape(spec.shape, name, input_shapes), spec.dtype, name=name)
         for name, spec in sorted(arguments.items())
     ]
-    _refuse_unused_shapes(input_shapes, [s.name for s in specs])
     outputs = sorted(function.structured_outputs)
 
     def call(*tensors: Any) -> list[Any]:
@@ -304,7 +305,7 @@ def _by_saved_model(entry: _Entry) -> bytes:
         return dict(zip(entry.outputs, results, strict=True))
 
     module = tf.Module()
-    module.kept = entry.keep_alive
+    module.tracked = entry.variables
     module.serve = tf.function(serve, autograph=False)
     concrete = module.serve.get_concrete_function(**{s.name: s for s in entry.specs})
     with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:

@@ -1,0 +1,247 @@
+"""edgeq build, bench, eval and inspect, end to end on real files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_model import tiny_int8
+
+import edgeq
+from edgeq.cli import run
+from edgeq.errors import UsageError, VerificationError
+
+OPTIONS = edgeq.BenchOptions(num_runs=20, min_secs=0.05, warmup_min_secs=0.0)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def built(keras_folder, tmp_path_factory):
+    """The digits-like network for a Pi, this computer, a phone and a Cortex-M4, by the command."""
+    folder = tmp_path_factory.mktemp("built")
+    command = ["build", str(keras_folder / "digits-like.keras"), "-o", str(folder)]
+    for target in ("rpi", "host", "android", "cortex-m4"):
+        command += ["-t", target]
+    command += ["--calibration-data", str(keras_folder / "calibration.npz")]
+    command += ["--evaluation-data", str(keras_folder / "test.npz"), "--max-accuracy-drop", "2"]
+    assert run([*command, "--json", str(folder / "facts.json")]) == 0
+    return folder
+
+
+def test_every_target_gets_what_its_family_needs(built):
+    wanted = {
+        "rpi": ["run.py", "requirements.txt", "baseline_float32.tflite"],
+        "host": ["run.py"],
+        "android": ["Quantize.kt"],
+        "cortex-m4": ["digits_like_io.h", "digits_like_model_data.c", "main.cc"],
+    }
+    for target, names in wanted.items():
+        found = everything(built / target)
+        assert {"manifest.json", "model.tflite", "README.md", "golden/inputs.npz"} <= set(found)
+        assert set(names) <= set(found), target
+        edgeq.open_bundle(built / target)
+
+
+def test_the_manifest_tells_the_proof(built):
+    manifest = json.loads((built / "cortex-m4" / "manifest.json").read_text())
+    assert manifest["proof"]["fully_integer"] is True
+    assert manifest["proof"]["fidelity"][0]["accuracy"] > 0.8
+    assert manifest["arena"]["size"] == manifest["arena"]["measured"] + manifest["arena"]["scratch"]
+    assert "TensorFlow Lite Micro" in manifest["golden"]["reference"]
+    facts = json.loads((built / "facts.json").read_text())
+    assert {f["target"] for f in facts} == {"rpi", "host", "android", "cortex-m4"}
+    assert facts[0]["verification"]["violations"] == []
+
+
+def test_two_builds_from_different_places_have_the_same_bytes(built, keras_folder, tmp_path):
+    """The second from a copy elsewhere, by another process, into another folder."""
+    place = tmp_path / "another" / "machine"
+    place.mkdir(parents=True)
+    for name in ("digits-like.keras", "calibration.npz", "test.npz"):
+        shutil.copy(keras_folder / name, place)
+    command = [sys.executable, "-m", "edgeq", "build", "digits-like.keras", "-o", "out"]
+    for target in ("rpi", "cortex-m4"):
+        command += ["-t", target]
+    command += ["--calibration-data", "calibration.npz", "--evaluation-data", "test.npz"]
+    subprocess.run(
+        command, cwd=place, check=True, timeout=240, capture_output=True,
+        env={**__import__("os").environ, "TMPDIR": str(place), "PYTHONHASHSEED": "7"},
+    )  # fmt: skip
+    for target in ("rpi", "cortex-m4"):
+        assert everything(place / "out" / target) == everything(built / target)
+
+
+def test_bench_checks_first_and_measures_int8_beside_float(built):
+    results = edgeq.bench(built / "host", OPTIONS)
+    integer, baseline = results.measurements
+    assert (integer.scheme, baseline.scheme) == ("int8", "float32")
+    assert integer.checks.count == 8 and integer.checks.equal >= 0
+    assert integer.unit == "ns" and len(integer.samples) >= 20
+    assert integer.speedup is not None and integer.speedup.baseline_scheme == "float32"
+
+
+def test_bench_refuses_a_model_whose_outputs_are_not_the_golden_ones(built, tmp_path):
+    """A bundle whose model was exchanged, and whose hashes were made to fit."""
+    import hashlib
+
+    folder = tmp_path / "host"
+    shutil.copytree(built / "host", folder)
+    data = bytearray((folder / "model.tflite").read_bytes())
+    graph = edgeq.read_graph(bytes(data))
+    dense = next(op for op in graph.main.ops if op.name == "FULLY_CONNECTED")
+    weights = graph.main.tensors[dense.inputs[1]].data
+    place = bytes(data).find(weights.tobytes())
+    data[place : place + 200] = bytes(200)
+    (folder / "model.tflite").write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["model.tflite"] = hashlib.sha256(data).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(VerificationError, match="golden input 0, output output_0"):
+        edgeq.bench(folder, OPTIONS)
+
+
+def test_the_bench_command_writes_json_and_csv_that_compare_reads(built, tmp_path, capfd):
+    command = ["bench", str(built / "host"), "--num-runs", "20", "--min_secs", "0.05"]
+    for name in ("a", "b"):
+        out = ["--json", str(tmp_path / f"{name}.json"), "--csv", str(tmp_path / f"{name}.csv")]
+        assert run([*command, *out]) == 0
+    assert "int8" in capfd.readouterr().out
+    assert (tmp_path / "a.csv").read_text().count("\n") == 3
+    files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    assert run(["compare", *files, "--fail-above", "900%"]) == 0
+
+
+def test_bench_takes_any_model(tiny_model):
+    (only,) = edgeq.bench(tiny_model, OPTIONS).measurements
+    assert only.checks.count == 0 and only.scheme == "int8"
+
+
+def test_eval_shows_float_beside_int8(built, keras_folder, capfd):
+    assert run(["eval", str(built / "rpi"), "--data", str(keras_folder / "test.npz")]) == 0
+    out = capfd.readouterr().out
+    assert "float32" in out and "int8" in out and "points" in out
+
+
+def test_eval_of_a_trained_model_converts_it_first(keras_folder, capfd):
+    command = ["eval", str(keras_folder / "digits-like.keras"), "--json", "-"]
+    command += ["--data", str(keras_folder / "test.npz")]
+    command += ["--calibration-data", str(keras_folder / "calibration.npz")]
+    assert run(command) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["scheme"] == "int8" and facts["samples"] == 597
+    assert abs(facts["accuracy"] - facts["float_accuracy"]) <= 0.01
+
+
+def test_inspect_tells_operators_memory_and_what_targets_say(tiny_model, capfd):
+    assert run(["inspect", str(tiny_model), "-t", "microbit", "--json", "-"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert [o["name"] for o in facts["operators"]][:2] == ["CONV_2D", "RESHAPE"]
+    assert facts["macs"] == 3072 and facts["peak_live_bytes"] == 512
+    assert facts["targets"][0]["gaps"] == []
+    assert run(["inspect", str(tiny_model)]) == 0
+    assert "fully integer" in capfd.readouterr().out
+
+
+def test_a_project_builds_its_own_targets(keras_folder, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "edgeq.toml").write_text(
+        f"""
+name = "numbers"
+model = "{keras_folder}/digits-like.tflite"
+targets = ["host"]
+labels = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+output_names = ["scores"]
+[calibration]
+data = "{keras_folder}/calibration.npz"
+[evaluation]
+data = "{keras_folder}/test.npz"
+min_accuracy = 80
+"""
+    )
+    monkeypatch.chdir(tmp_path / "deep")
+    assert run(["build"]) == 0
+    manifest = json.loads((tmp_path / "build" / "host" / "manifest.json").read_text())
+    assert manifest["name"] == "numbers" and manifest["labels"][9] == "9"
+    assert manifest["outputs"][0]["name"] == "scores"
+    assert "accuracy" in capfd.readouterr().out
+
+
+def test_labels_that_do_not_fit_the_output_are_refused(tiny_model, tmp_path):
+    with pytest.raises(UsageError, match="2 labels"):
+        edgeq.build(tiny_model, [edgeq.load_target("host")], output=tmp_path, labels=["a", "b"])
+
+
+def test_images_become_preprocessing_in_the_manifest(tiny_model, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "pics").mkdir()
+    for i in range(6):
+        Image.new("L", (20, 20), 40 * i).save(tmp_path / "pics" / f"{i}.png")
+    (built,) = edgeq.build(
+        tiny_model,
+        [edgeq.load_target("host")],
+        output=tmp_path / "out",
+        data=edgeq.Data(evaluation=tmp_path / "pics", images=edgeq.ImageOptions(mean=0, std=255)),
+    )
+    manifest = edgeq.open_bundle(built.folder).manifest
+    assert manifest["preprocessing"]["image"] == {
+        "mean": 0,
+        "std": 255,
+        "size": [8, 8],
+        "channels": 1,
+    }
+    golden = edgeq.open_bundle(built.folder).golden()
+    assert golden.inputs[1][0].flatten()[0] == 40 - 128  # pixel 40 at scale 1/255
+
+
+def test_allow_float_takes_an_island_where_the_target_can(keras_folder, tmp_path):
+    arguments = dict(
+        data=edgeq.Data(calibration=np.random.default_rng(0).standard_normal((60, 8, 8, 3))),
+        output=tmp_path,
+    )
+    host = [edgeq.load_target("host")]
+    with pytest.raises(VerificationError, match="ELU"):
+        edgeq.build(keras_folder / "elu.keras", host, **arguments)
+    assert not any(tmp_path.iterdir())
+    (built,) = edgeq.build(keras_folder / "elu.keras", host, allow_float=True, **arguments)
+    assert not built.verification.is_integer
+    with pytest.raises(VerificationError, match="runs integers only"):
+        edgeq.build(
+            keras_folder / "elu.keras",
+            [edgeq.load_target("cortex-m4")],
+            allow_float=True,
+            **arguments,
+        )
+
+
+def test_nothing_is_written_when_one_of_two_targets_fails(tiny_model, tmp_path):
+    board = tmp_path / "tight.toml"
+    board.write_text(
+        'name = "tight"\ntitle = "Tight"\nfamily = "cortex-m"\ncore = "cortex-m4"\n'
+        'engines = ["tflm"]\nflash = 100000\nram = 1000\n'
+    )
+    targets = [edgeq.load_target("host"), edgeq.load_target(str(board))]
+    with pytest.raises(edgeq.EdgeqError, match="the tensor arena alone needs") as caught:
+        edgeq.build(tiny_model, targets, output=tmp_path / "out")
+    assert caught.value.exit_code == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_public_names_are_there_and_documented():
+    for name in edgeq.__all__:
+        assert getattr(edgeq, name).__doc__, name
+    with pytest.raises(AttributeError):
+        edgeq.nothing  # noqa: B018
+
+
+def test_the_tiny_model_is_the_same_every_time():
+    assert tiny_int8() == tiny_int8()

@@ -1,0 +1,172 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from make_model import Maker, schema, tiny_float, tiny_int8
+
+from edgeq.calibration import calibrate
+from edgeq.errors import ConversionError, DataError
+from edgeq.models import open_model
+from edgeq.pipeline import checked
+from edgeq.samples import open_samples
+from edgeq.tflite import read_graph
+
+GOOD = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def model(float_model):
+    return open_model(float_model)
+
+
+def messages(calibration):
+    return " | ".join(f.message for f in calibration.findings)
+
+
+def test_ranges_are_the_exact_minima_and_maxima(model):
+    calibration = calibrate(model, GOOD)
+    weights = {t.name: t.data for t in model.graph.main.tensors if t.is_constant}
+    hidden = GOOD @ weights["w1"].T + weights["b1"]
+    elu = np.where(hidden > 0, hidden, np.expm1(hidden))
+    expected = {"x": GOOD, "h": hidden, "e": elu, "y": elu @ weights["w2"].T + weights["b2"]}
+    found = {model.graph.main.tensors[i].name: r for i, r in calibration.ranges.items()}
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        assert found[name] == pytest.approx((values.min(), values.max()), rel=1e-5)
+    assert calibration.samples == 60
+    assert messages(calibration) == ""
+
+
+def test_the_same_data_gives_the_same_calibration(model):
+    assert calibrate(model, GOOD) == calibrate(model, GOOD.copy())
+    assert calibrate(model, GOOD).sha256 != calibrate(model, GOOD[::-1]).sha256
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_stop_with_sample_input_and_place(model, value):
+    data = GOOD.copy()
+    data[17, 2] = value
+    with pytest.raises(DataError, match=r"sample 17, input 'x': 1 values are NaN or infinite.*2"):
+        calibrate(model, data)
+
+
+def test_a_wrong_shape_names_both_shapes(model):
+    with pytest.raises(DataError, match=r"sample 0, input 'x': shape \(5,\).*\(1, 4\)"):
+        calibrate(model, np.zeros((60, 5), np.float32))
+
+
+def image_model(divide: bool):
+    m = Maker()
+    x = m.tensor("image", (1, 6, 8, 3))
+    y = m.tensor("y", (1, 6, 8, 3))
+    factor = m.tensor("factor", (), data=np.float32(1 / 255 if divide else 3.0))
+    m.op("MUL", [x, factor], [y], schema.MulOptionsT())
+    return m.bytes([x], [y])
+
+
+@pytest.fixture
+def images(tmp_path):
+    def make(divide=False):
+        (tmp_path / "m.tflite").write_bytes(image_model(divide))
+        return open_model(tmp_path / "m.tflite")
+
+    return make
+
+
+def test_channels_first_is_recognised(images):
+    data = np.random.default_rng(0).random((60, 3, 6, 8)).astype(np.float32)
+    with pytest.raises(DataError, match="NCHW") as caught:
+        calibrate(images(), data)
+    assert "moveaxis" in caught.value.hint
+
+
+def test_raw_pixels_for_a_network_that_does_not_rescale_are_reported(images):
+    data = np.random.default_rng(0).integers(0, 256, (60, 6, 8, 3), dtype=np.uint8)
+    assert "look like raw pixels" in messages(calibrate(images(), data))
+    assert messages(calibrate(images(divide=True), data)) == ""
+
+
+def test_scaled_data_for_a_network_that_rescales_is_reported(images):
+    data = np.random.default_rng(0).random((60, 6, 8, 3)).astype(np.float32)
+    assert "divides by 255" in messages(calibrate(images(divide=True), data))
+    assert messages(calibrate(images(), data)) == ""
+
+
+def test_few_duplicate_and_constant_samples_are_reported(model):
+    data = GOOD[:20].copy()
+    data[5] = data[2]
+    data[7] = 0.25
+    said = messages(calibrate(model, data))
+    assert "only 20 samples" in said
+    assert "sample 5 is sample 2 again" in said
+    assert "sample 7" in said and "one value throughout" in said
+
+
+def test_no_samples_stop(model):
+    with pytest.raises(DataError, match="no samples"):
+        calibrate(model, np.zeros((0, 4), np.float32))
+
+
+def test_text_and_complex_numbers_stop(model):
+    for data in (np.full((60, 4), "a"), np.zeros((60, 4), np.complex64)):
+        with pytest.raises(DataError, match="sample 0"):
+            calibrate(model, data)
+
+
+def test_a_range_beyond_a_quantized_input_is_reported(tmp_path):
+    graph = read_graph(tiny_int8())
+    data = np.random.default_rng(0).random((60, 8, 8, 1)).astype(np.float32) * 255
+    from edgeq.calibration import Lint
+
+    samples = open_samples(data, graph.inputs)
+    lint = Lint(graph, samples)
+    list(lint.checked(samples))
+    assert any("clipped" in f.hint for f in lint.findings())
+
+
+def test_a_network_that_overflows_is_told_apart_from_bad_data(tmp_path):
+    m = Maker()
+    x, y = m.tensor("x", (1, 4)), m.tensor("y", (1, 4))
+    m.op("EXP", [x], [y])
+    (tmp_path / "m.tflite").write_bytes(m.bytes([x], [y]))
+    with pytest.raises(DataError, match="computes NaN or infinity"):
+        calibrate(open_model(tmp_path / "m.tflite"), GOOD * 1000)
+
+
+def test_a_quantized_model_has_nothing_to_calibrate(tiny_model):
+    with pytest.raises(ConversionError, match="quantized already"):
+        calibrate(open_model(tiny_model), np.zeros((60, 8, 8, 1), np.float32))
+
+
+def test_a_loop_is_refused_by_name(model):
+    op = dataclasses.replace(model.graph.main.ops[0], name="WHILE", subgraphs=(1,))
+    main = dataclasses.replace(model.graph.main, ops=(op, *model.graph.main.ops[1:]))
+    graph = dataclasses.replace(model.graph, subgraphs=(main,))
+    with pytest.raises(ConversionError, match="operator 0 is a WHILE") as caught:
+        calibrate(dataclasses.replace(model, graph=graph), GOOD)
+    assert "unroll=True" in caught.value.hint
+
+
+def test_checked_samples_are_what_the_input_takes(model):
+    samples = checked(open_samples(GOOD.astype(np.float64), model.graph.inputs), model.graph)
+    assert samples.get(0)[0].dtype == np.float32
+
+
+def test_whole_numbers_are_needed_where_the_model_takes_indices(tmp_path):
+    m = Maker()
+    table, x = m.tensor("table", (9, 2), data=np.ones((9, 2))), m.tensor("ids", (1, 3), np.int32)
+    y = m.tensor("y", (1, 3, 2))
+    m.op("GATHER", [table, x], [y], schema.GatherOptionsT())
+    (tmp_path / "m.tflite").write_bytes(m.bytes([x], [y]))
+    model = open_model(tmp_path / "m.tflite")
+    assert calibrate(model, np.tile(np.arange(3.0), (60, 1)) + np.arange(60)[:, None] % 6).samples
+    with pytest.raises(DataError, match="does not fit the model's int32"):
+        calibrate(model, np.full((60, 3), 0.5))
+
+
+def test_tiny_float_is_what_these_tests_think():
+    assert [op.name for op in read_graph(tiny_float()).main.ops] == [
+        "FULLY_CONNECTED",
+        "ELU",
+        "FULLY_CONNECTED",
+    ]

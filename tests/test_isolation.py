@@ -1,0 +1,101 @@
+import os
+import time
+
+import pytest
+
+from edgeq.errors import DataError, EdgeqError, WorkerCrash, WorkerError, WorkerTimeout
+from edgeq.isolation import Worker
+
+
+class Patient:
+    """What the tests put into a child process."""
+
+    def __init__(self, word: str = "") -> None:
+        self.word = word
+
+    def say(self, more: str) -> str:
+        print("noise on stdout must not spoil the answers")
+        return self.word + more
+
+    def complain(self) -> None:
+        raise DataError("bad data", hint="mend it")
+
+    def stumble(self) -> None:
+        raise ZeroDivisionError("by zero")
+
+    def die(self) -> None:
+        os.write(2, b"last words")
+        os.kill(os.getpid(), 11)
+
+    def sleep(self) -> None:
+        time.sleep(60)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def size(self, data: bytes) -> int:
+        return len(data)
+
+
+HERE = {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *__import__("sys").path])}
+
+
+@pytest.fixture
+def patient():
+    with Worker("test_isolation:Patient", "he", environment=HERE) as worker:
+        yield worker
+
+
+def test_a_call_gives_the_method_s_value(patient):
+    assert patient.call("say", "llo", time_limit=20) == "hello"
+
+
+def test_large_arguments_pass_whole(patient):
+    assert patient.call("size", bytes(50_000_000), time_limit=60) == 50_000_000
+
+
+def test_an_edgeq_error_arrives_as_it_was_raised(patient):
+    with pytest.raises(DataError, match="bad data") as caught:
+        patient.call("complain", time_limit=20)
+    assert caught.value.hint == "mend it"
+    assert patient.call("say", "y", time_limit=20) == "hey"
+
+
+def test_any_other_exception_becomes_a_worker_error(patient):
+    with pytest.raises(WorkerError, match="ZeroDivisionError: by zero"):
+        patient.call("stumble", time_limit=20)
+
+
+def test_a_crash_says_how_it_ended_and_what_was_printed(patient):
+    with pytest.raises(WorkerCrash, match="SIGSEGV") as caught:
+        patient.call("die", time_limit=20)
+    assert "last words" in caught.value.hint
+
+
+def test_after_a_crash_the_next_call_starts_a_fresh_process(patient):
+    before = patient.call("pid", time_limit=20)
+    with pytest.raises(WorkerCrash):
+        patient.call("die", time_limit=20)
+    assert patient.call("pid", time_limit=20) != before
+
+
+def test_a_late_answer_is_a_timeout_and_ends_the_process(patient):
+    pid = patient.call("pid", time_limit=20)
+    start = time.monotonic()
+    with pytest.raises(WorkerTimeout, match=r"within 0.5 s"):
+        patient.call("sleep", time_limit=0.5)
+    assert time.monotonic() - start < 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_class_that_is_not_there_is_an_error():
+    with Worker("edgeq.errors:NoSuchClass") as worker, pytest.raises(EdgeqError):
+        worker.call("anything", time_limit=20)
+
+
+def test_leaving_the_with_statement_ends_the_process():
+    with Worker("test_isolation:Patient", environment=HERE) as worker:
+        pid = worker.call("pid", time_limit=20)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

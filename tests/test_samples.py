@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+from make_model import Maker, tiny_float, tiny_int8
+from PIL import Image
+
+from edgeq.calibration import split, thin
+from edgeq.errors import DataError, UsageError
+from edgeq.samples import ImageOptions, open_samples, parse_scaling
+from edgeq.tflite import read_graph
+
+IMAGE = read_graph(tiny_int8()).inputs
+VECTOR = read_graph(tiny_float()).inputs
+
+
+def two_inputs():
+    m = Maker()
+    a, b, c = m.tensor("left", (1, 2)), m.tensor("right", (1, 2)), m.tensor("sum", (1, 2))
+    m.op("ADD", [a, b], [c])
+    return read_graph(m.bytes([a, b], [c])).inputs
+
+
+def test_an_npy_is_mapped_and_rows_get_a_batch(tmp_path):
+    data = np.arange(40, dtype=np.float32).reshape(10, 4)
+    np.save(tmp_path / "x.npy", data)
+    samples = open_samples(tmp_path / "x.npy", VECTOR)
+    assert len(samples) == 10
+    assert np.array_equal(samples.get(3)[0], data[3:4])
+
+
+def test_an_npy_far_larger_than_memory_opens_and_reads(tmp_path):
+    path = tmp_path / "huge.npy"
+    shape = (1 << 33, 4)  # 128 GiB of address space in a sparse file
+    mapped = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    mapped[1 << 32] = [1, 2, 3, 4]
+    del mapped
+    samples = open_samples(path, VECTOR)
+    assert len(samples) == shape[0]
+    assert samples.get(1 << 32)[0].tolist() == [[1, 2, 3, 4]]
+    chosen, _ = split(samples.pick(range(0, 10_000)), 200)
+    assert len(chosen) == 200
+
+
+def test_an_npz_gives_arrays_by_input_name_in_the_model_s_order(tmp_path):
+    np.savez(tmp_path / "x.npz", right=np.ones((3, 2)), left=np.zeros((3, 2)), labels=[0, 1, 2])
+    samples = open_samples(tmp_path / "x.npz", two_inputs())
+    left, right = samples.get(0)
+    assert left.sum() == 0 and right.sum() == 2
+    assert samples.labels.tolist() == [0, 1, 2]
+
+
+def test_a_missing_array_is_named(tmp_path):
+    np.savez(tmp_path / "x.npz", left=np.zeros((3, 2)), wrong=np.zeros((3, 2)))
+    with pytest.raises(DataError, match="no array for input 'right'"):
+        open_samples(tmp_path / "x.npz", two_inputs())
+
+
+def test_arrays_of_different_lengths_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 4)), labels=np.zeros(2, int))
+    with pytest.raises(DataError, match="different lengths"):
+        open_samples(tmp_path / "x.npz", VECTOR)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_pickles_are_never_loaded(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    payload = np.array([{"a": 1}], dtype=object)
+    np.save(path, payload) if suffix == "npy" else np.savez(path, x=payload)
+    with pytest.raises(DataError, match="pickled"):
+        open_samples(path, VECTOR)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 60])
+def test_a_truncated_npz_is_refused(tmp_path, keep):
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.zeros((3, 4)))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError):
+        open_samples(path, VECTOR)
+
+
+def test_one_hot_labels_become_classes(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 4)), labels=np.eye(3))
+    assert open_samples(tmp_path / "x.npz", VECTOR).labels.tolist() == [0, 1, 2]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for kind, value in (("cat", 0), ("dog", 255)):
+        (tmp_path / "pics" / kind).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (10, 12), (value,) * 3).save(tmp_path / "pics" / kind / f"{i}.png")
+    return tmp_path / "pics"
+
+
+def test_images_are_sized_and_scaled_and_folders_are_classes(pictures):
+    options = ImageOptions(*parse_scaling("-1..1"))
+    samples = open_samples(pictures, IMAGE, images=options)
+    assert samples.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert samples.get(0)[0].shape == (1, 8, 8, 1)
+    assert samples.get(0)[0].mean() == -1 and samples.get(5)[0].mean() == 1
+
+
+def test_images_without_a_scaling_ask_for_it(pictures):
+    with pytest.raises(UsageError, match="how pixels become numbers"):
+        open_samples(pictures, IMAGE)
+
+
+def test_a_csv_gives_image_classes(pictures, tmp_path):
+    rows = "".join(
+        f"{k}/{i}.png,{'b' if k == 'cat' else 'a'}\n" for k in ("cat", "dog") for i in range(3)
+    )
+    (tmp_path / "labels.csv").write_text(rows)
+    options = ImageOptions(*parse_scaling("0..1"))
+    samples = open_samples(pictures, IMAGE, images=options, labels=tmp_path / "labels.csv")
+    assert samples.labels.tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_a_damaged_image_is_named(pictures):
+    (pictures / "cat" / "1.png").write_bytes(b"\x89PNG nonsense")
+    samples = open_samples(pictures, IMAGE, images=ImageOptions(0, 1))
+    with pytest.raises(DataError, match="1.png: not a readable image"):
+        samples.get(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0..1", (0, 255)), ("-1..1", (127.5, 127.5)), ("0..255", (0, 1)), ("12.5,4", (12.5, 4))],
+)
+def test_scaling_in_words(text, expected):
+    assert parse_scaling(text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "1..0", "a..b", "1", "0,0", "0..1..2"])
+def test_scaling_that_makes_no_sense_is_refused(text):
+    with pytest.raises(UsageError, match="not understood"):
+        parse_scaling(text)
+
+
+@pytest.mark.parametrize("function", ["representative_dataset", "get_calibration_data"])
+def test_a_python_file_yields_samples(tmp_path, function):
+    (tmp_path / "data.py").write_text(
+        f"import numpy as np\ndef {function}():\n"
+        "    for i in range(7):\n        yield [np.full((1, 4), i, np.float32)]\n"
+    )
+    samples = open_samples(tmp_path / "data.py", VECTOR)
+    assert len(samples) == 7
+    assert samples.get(5)[0].tolist() == [[5, 5, 5, 5]]
+    assert samples.get(2)[0].tolist() == [[2, 2, 2, 2]]
+
+
+def test_a_named_function_and_dictionaries_work(tmp_path):
+    (tmp_path / "data.py").write_text(
+        "def mine():\n    yield {'right': [1.0, 2.0], 'left': [3.0, 4.0]}\n"
+    )
+    left, right = open_samples(f"{tmp_path}/data.py:mine", two_inputs()).get(0)
+    assert left.tolist() == [[3, 4]] and right.tolist() == [[1, 2]]
+
+
+def test_an_error_inside_a_python_file_is_said_to_be_its_own(tmp_path):
+    (tmp_path / "data.py").write_text("def representative_dataset():\n    raise KeyError('x')\n")
+    with pytest.raises(DataError, match="data.py: KeyError"):
+        open_samples(tmp_path / "data.py", VECTOR)
+
+
+def test_split_holds_out_every_fifth_and_spreads_the_rest():
+    samples = open_samples(np.arange(400, dtype=np.float32).reshape(100, 4), VECTOR)
+    chosen, held_out = split(samples, 20)
+    used = {float(s[0][0, 0]) for s in chosen}
+    kept = {float(s[0][0, 0]) for s in held_out}
+    assert len(used) == 20 and len(kept) == 20 and not used & kept
+    assert max(used) > 300  # Data sorted by class must not be cut to its first classes.
+
+
+def test_thin_keeps_the_first_and_never_repeats():
+    assert thin(range(10), 100) == list(range(10))
+    assert thin(range(1000), 3) == [0, 333, 666]
