@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from edgeq import __version__
@@ -177,6 +178,7 @@ def _write(
 ) -> Built:
     model, conversion, target = prepared.model, prepared.conversion, plan.target
     folder = output / target.name
+    has_baseline = target.runs_python and conversion.scheme != "float32" and not model.is_quantized
     manifest = describe(
         target, plan.engine, prepared, verification, plan.golden, plan.arena, labels, data.images
     )
@@ -191,10 +193,18 @@ def _write(
         version=__version__,
         golden=plan.golden,
         arena=plan.arena,
+        has_baseline=has_baseline,
     )
     files: dict[str, str | bytes] = {MODEL: conversion.tflite, **golden_files(plan.golden)}
-    if target.runs_python and conversion.scheme != "float32" and not model.is_quantized:
+    if has_baseline:
         files[BASELINE] = model.tflite
-    files.update(generate(target, export, proof=verification.lines()))
+    files.update(
+        generate(
+            target,
+            export,
+            proof=verification.lines(),
+            litert_version=version("ai-edge-litert"),
+        )
+    )
     write_bundle(folder, manifest, files)
     return Built(target, plan.engine, folder, prepared, verification, plan.arena, plan.notes)

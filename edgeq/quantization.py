@@ -22,6 +22,8 @@ def quantize(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     scaled = values.astype(np.float32) / np.float32(tensor.quantization.scale)
     wide = scaled.astype(np.float64)
     rounded = np.copysign(np.floor(np.abs(wide) + 0.5), wide) + tensor.quantization.zero_point
+    # NaN has no right answer; C, Kotlin and Python give the zero point, which stands for 0.
+    rounded = np.where(np.isnan(rounded), tensor.quantization.zero_point, rounded)
     limits = np.iinfo(dtype)
     stored: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
     return stored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -126,15 +128,20 @@ def _show(built: list[Built]) -> None:
         console.say(f"  {line}", style=None if not line.startswith("NOT") else "yellow")
     _show_layers(first.verification.layers)
     for b in built:
-        console.say(f"{b.target.name}: {b.folder}", style="bold green")
+        console.say(f"{b.target.name}: {_near(b.folder)}", style="bold green")
         if b.arena:
             console.say(
                 f"  tensor arena {b.arena.size} bytes ({b.arena.measured} measured, "
                 f"{b.arena.scratch} for CMSIS-NN)"
             )
-        for operator, text in b.notes.items():
-            console.note(f"  {operator}: {text}")
-    console.note(f"next: read {first.folder / 'README.md'}, or edgeq bench {first.folder}")
+    folder = _near(first.folder)
+    console.note(f"next: read {folder}/README.md, or edgeq bench {folder}")
+
+
+def _near(folder: Path) -> str:
+    """The path as a person would type it from here."""
+    near = os.path.relpath(folder)
+    return str(folder) if near.startswith("..") else near
 
 
 def _show_layers(layers: tuple[LayerError, ...]) -> None:

@@ -46,6 +46,7 @@ class Export:
     version: str
     golden: Golden
     arena: ArenaFact | None = None
+    has_baseline: bool = False
 
 
 def check(export: Export) -> None:

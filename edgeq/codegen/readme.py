@@ -32,6 +32,11 @@ def readme(
     listed = [
         ("manifest.json", "these facts for programs, and the SHA-256 of every file"),
         ("model.tflite", f"the model, {len(export.tflite)} bytes"),
+        *(
+            [("baseline_float32.tflite", "the same network in float, for comparison")]
+            if export.has_baseline
+            else []
+        ),
         ("golden/", f"{len(export.golden)} inputs and the outputs that belong to them (.npz)"),
         *files,
     ]
