@@ -7,10 +7,11 @@ mapped, images are decoded when asked for, what a Python file yields is spooled 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import math
 import mmap
 import re
+import runpy
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -339,27 +340,26 @@ def _split_function(source: str) -> tuple[Path, str | None]:
 
 
 def _from_function(path: Path, function: str | None, inputs: Sequence[Port]) -> Samples:
-    spec = importlib.util.spec_from_file_location(f"edgeq_data_{path.stem}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+    """Runs the file as a script of its own folder would run; nothing is written beside it."""
+    names = (function,) if function else FUNCTIONS
+    sys.path.insert(0, str(path.parent.resolve()))
     try:
-        spec.loader.exec_module(module)
-        names = (function,) if function else FUNCTIONS
-        found = next(
-            (getattr(module, n) for n in names if callable(getattr(module, n, None))), None
-        )
-        if found is None:
+        found = runpy.run_path(str(path), run_name=f"edgeq_data_{path.stem}")
+        chosen = next((found[n] for n in names if callable(found.get(n))), None)
+        if chosen is None:
             raise DataError(
                 f"{path.name}: no function {' or '.join(f'{n}()' for n in names)}",
                 hint="write a generator that yields one list of arrays a sample",
             )
-        return _spool(path.name, found(), inputs)
+        return _spool(path.name, chosen(), inputs)
     except DataError:
         raise
     except Exception as e:
         raise DataError(
             f"{path.name}: {type(e).__name__}: {e}", hint="the error is in this file's own code"
         ) from e
+    finally:
+        sys.path.pop(0)
 
 
 def _spool(source: str, values: Iterable[Any], inputs: Sequence[Port]) -> Samples:
