@@ -187,6 +187,11 @@ class Measurement:
     speedup: Speedup | None = None
     metrics: tuple[Metric, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """What a person calls it: the model and its scheme."""
+        return f"{self.model} {self.scheme}"
+
     def __post_init__(self) -> None:
         if self.unit == "instructions" and self.tick_hz is not None:
             raise ValueError("instructions have no tick_hz: an emulator's count is not a time")

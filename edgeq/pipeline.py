@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgeq.calibration import DEFAULT_SAMPLES, Calibration, Lint, calibrate, split, thin
+from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, split, thin
 from edgeq.conversion import Conversion, convert
 from edgeq.errors import DataError, UsageError
 from edgeq.graph import Graph
+from edgeq.lint import Lint
 from edgeq.models import Model, needs_tensorflow, open_model, tensorflow_session
 from edgeq.samples import ImageOptions, Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgeq import comparison as comparing
 from edgeq import report
 from edgeq.cli import console
 from edgeq.documents import write_text
@@ -29,7 +30,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--allow",
     multiple=True,
-    type=click.Choice(report.DIFFERENCES),
+    type=click.Choice(comparing.DIFFERENCES),
     help="Compare although this differs. May be repeated.",
 )
 @click.option(
@@ -49,11 +50,14 @@ def command(
     Exit code 1 when a metric got worse by more than its limit and by more than the noise.
     Results from different devices, clocks, threads, engines or models are not compared.
     """
-    comparison = report.compare(
-        read_results(base), read_results(new), report.parse_limits(limits), allow_different or allow
+    comparison = comparing.compare(
+        read_results(base),
+        read_results(new),
+        comparing.parse_limits(limits),
+        allow_different or allow,
     )
     if json_file:
-        write_text(json_file, report.comparison_to_json(comparison))
+        write_text(json_file, comparing.comparison_to_json(comparison))
     console.table(report.COMPARISON_COLUMNS, report.comparison_rows(comparison))
     for difference in comparison.differences:
         console.warn(f"different {difference}")
