@@ -116,8 +116,7 @@ def open_model(
     sha256 = _hash(path)
     name = name or identifier(path.resolve().stem)
     if form == "tflite":
-        tflite = _prepare_tflite(_read(path), path.name, input_shapes or {})
-        route = "opened as it is"
+        tflite, route = _prepare_tflite(_read(path), path.name, input_shapes or {})
     else:
         arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
         if tensorflow is not None:
@@ -190,19 +189,25 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _prepare_tflite(tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]) -> bytes:
+def _prepare_tflite(
+    tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]
+) -> tuple[bytes, str]:
+    """The model with batch 1 and, when it is float, a signature; and what was done to it."""
     if input_shapes:
         raise ModelError(
             f"{source}: --input-shape is for Keras models and SavedModels",
             hint="a .tflite has its shapes fixed by the converter that wrote it",
         )
     graph = read_graph(tflite, source)
+    done = []
     if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
         tflite = with_batch_of_one(tflite)
+        done.append("batch fixed to 1")
     if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs))
-    return tflite
+        done.append("signature added")
+    return tflite, ", ".join(done) or "opened as it is"
 
 
 def identifier(text: str) -> str:
