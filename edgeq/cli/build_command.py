@@ -117,7 +117,7 @@ def _show(built: list[Built]) -> None:
     model, conversion = prepared.model, prepared.conversion
     console.say(
         f"{model.source} → {conversion.scheme}, {console.human_bytes(len(conversion.tflite))}"
-        f" (exported by: {model.route}; quantized by: {conversion.route})"
+        f" ({model.route}; {conversion.route})"
     )
     for failure in (*model.failed, *conversion.failed):
         console.warn(f"a way that did not work: {failure}")
