@@ -185,7 +185,8 @@ def _not_finite(value: NDArray[Any], where: str) -> DataError:
     places = np.argwhere(~np.isfinite(value))
     first = tuple(int(i) for i in places[0])
     return DataError(
-        f"{where}: {len(places)} values are NaN or infinite, the first at {first}",
+        f"{where}: {len(places)} {'value is' if len(places) == 1 else 'values are'} NaN or "
+        f"infinite, the first at {first}",
         hint="clean the data; a single NaN spoils every range after it",
     )
 

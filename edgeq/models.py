@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeq.documents import nearest
 from edgeq.errors import ConversionError, EdgeqError, MissingProgram, ModelError, WorkerError
+from edgeq.extras import install_line
 from edgeq.graph import Graph
 from edgeq.isolation import Worker
 from edgeq.tflite import read_graph
@@ -43,8 +44,8 @@ class Model:
     source: str
     format: str
     sha256: str
-    tflite: bytes
-    graph: Graph
+    tflite: bytes = field(repr=False)
+    graph: Graph = field(repr=False)
     route: str
     failed: tuple[str, ...] = ()
 
@@ -70,7 +71,7 @@ def tensorflow_session() -> Worker:
     if find_spec("tensorflow") is None:
         raise MissingProgram(
             "TensorFlow is not installed; it opens Keras models and SavedModels and quantizes",
-            hint="pip install 'edgeq[tensorflow]'",
+            hint=install_line("tensorflow"),
         )
     return Worker(
         "edgeq.workers.tensorflow:Session",
@@ -88,7 +89,9 @@ def tensorflow_session() -> Worker:
 def needs_tensorflow(source: str | Path) -> bool:
     """Whether opening `source` will need TensorFlow, as far as its name tells."""
     path = Path(source)
-    return path.is_dir() or (path.suffix in (".keras", ".h5", ".hdf5") and path.is_file())
+    if path.is_dir():
+        return (path / "saved_model.pb").is_file()
+    return path.suffix in (".keras", ".h5", ".hdf5") and path.is_file()
 
 
 def open_model(
@@ -136,6 +139,10 @@ def _format(path: Path) -> str:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "saved_model"
+        if (path / "model.tflite").is_file():
+            raise ModelError(
+                f"{path}: a finished bundle, no model", hint=f"open {path / 'model.tflite'}"
+            )
         raise ModelError(f"{path}: a folder without saved_model.pb is no SavedModel")
     try:
         with path.open("rb") as file:

@@ -47,7 +47,7 @@ def test_the_same_data_gives_the_same_calibration(model):
 def test_nan_and_infinity_stop_with_sample_input_and_place(model, value):
     data = GOOD.copy()
     data[17, 2] = value
-    with pytest.raises(DataError, match=r"sample 17, input 'x': 1 values are NaN or infinite.*2"):
+    with pytest.raises(DataError, match=r"sample 17, input 'x': 1 value is NaN or infinite.*2"):
         calibrate(model, data)
 
 

@@ -45,7 +45,7 @@ class Agreement:
             where = "; no layer alone by more than one, their roundings add up"
         return (
             f"{names} give equal bytes on {self.equal} of {self.inputs} inputs, at most "
-            f"{self.max_steps} steps apart{where}"
+            f"{self.max_steps} {'step' if self.max_steps == 1 else 'steps'} apart{where}"
         )
 
 
