@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgeq.building import Built, build
     from edgeq.bundle import Bundle, open_bundle
     from edgeq.calibration import Calibration, calibrate
+    from edgeq.comparison import Comparison, compare
     from edgeq.conversion import Conversion, convert
     from edgeq.errors import EdgeqError
     from edgeq.evaluation import Evaluation, evaluate
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from edgeq.measurement import Measurement, Results, read_results, write_results
     from edgeq.models import Model, open_model
     from edgeq.pipeline import Data, Opening
-    from edgeq.report import Comparison, compare
     from edgeq.samples import ImageOptions, Samples, open_samples
     from edgeq.targets import Target, list_targets, load_target
     from edgeq.tflite import read_graph
@@ -41,6 +41,7 @@ _HOMES = {
     "building": ("Built", "build"),
     "bundle": ("Bundle", "open_bundle"),
     "calibration": ("Calibration", "calibrate"),
+    "comparison": ("Comparison", "compare"),
     "conversion": ("Conversion", "convert"),
     "errors": ("EdgeqError",),
     "evaluation": ("Evaluation", "evaluate"),
@@ -49,7 +50,6 @@ _HOMES = {
     "measurement": ("Measurement", "Results", "read_results", "write_results"),
     "models": ("Model", "open_model"),
     "pipeline": ("Data", "Opening"),
-    "report": ("Comparison", "compare"),
     "samples": ("ImageOptions", "Samples", "open_samples"),
     "targets": ("Target", "list_targets", "load_target"),
     "tflite": ("read_graph",),
@@ -95,6 +95,10 @@ __all__ = [
     "verify",
     "write_results",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from edgeq.operators import find_gaps, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
 from edgeq.reference import golden_count, make_golden
 from edgeq.samples import Samples
-from edgeq.schemes import INTEGER_SCHEMES
+from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.targets import Target
 from edgeq.verification import Gates, Verification, find_violations, verify, violation_table
 from edgeq.verification.proof import fresh_inputs
@@ -80,6 +81,7 @@ def build(
     if not targets:
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
     engines = [_engine(target, engine) for target in targets]
+    _refuse_float_scheme(scheme, targets)
     data = data or Data()
     prepared = prepare(source, opening=opening, data=data, scheme=scheme, progress=progress)
     _check_labels(labels, prepared)
@@ -117,6 +119,18 @@ def _check_labels(labels: Sequence[str], prepared: Prepared) -> None:
         raise UsageError(
             f"{len(labels)} labels, but output {port.name!r} has shape {port.tensor.shape}",
             hint="give one label for each class, in the order of the output",
+        )
+
+
+def _refuse_float_scheme(scheme: str | None, targets: Sequence[Target]) -> None:
+    """Before any work: what this scheme makes, these targets can never run."""
+    if scheme is None or scheme_named(scheme) in INTEGER_SCHEMES:
+        return
+    names = [target.name for target in targets if target.integer_only]
+    if names:
+        raise VerificationError(
+            f"{', '.join(names)} runs integers only, and --scheme {scheme} keeps floats",
+            hint=f"--scheme int8, or leave out {', '.join(names)}",
         )
 
 
@@ -188,12 +202,12 @@ def _write(
         tflite=conversion.tflite,
         sha256=hashlib.sha256(conversion.tflite).hexdigest(),
         labels=tuple(labels),
-        # Without paths, so that the same input gives the same bytes wherever it lies.
-        command=f"edgeq build {model.source} --target {target.name} --scheme {conversion.scheme}",
+        command=_command(prepared, target, data),
         version=__version__,
         golden=plan.golden,
         arena=plan.arena,
         has_baseline=has_baseline,
+        takes_images=data.images is not None,
     )
     files: dict[str, str | bytes] = {MODEL: conversion.tflite, **golden_files(plan.golden)}
     if has_baseline:
@@ -208,3 +222,13 @@ def _write(
     )
     write_bundle(folder, manifest, files)
     return Built(target, plan.engine, folder, prepared, verification, plan.arena, plan.notes)
+
+
+def _command(prepared: Prepared, target: Target, data: Data) -> str:
+    """What was built, as a command; file names without folders, so that the same input gives the
+    same bytes wherever it lies."""
+    words = ["edgeq", "build", prepared.model.source, "--target", target.name]
+    words += ["--scheme", prepared.conversion.scheme]
+    if prepared.calibration is not None and data.calibration is not None:
+        words += ["--calibration-data", Path(str(data.calibration)).name]
+    return shlex.join(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgeq.calibration import Calibration
 from edgeq.errors import ConversionError, DataError, EdgeqError
@@ -33,8 +33,8 @@ Progress = Callable[[str, int, int], None]
 class Conversion:
     """`tflite` in `scheme`, its `graph`, how it was made, and which routes failed before."""
 
-    tflite: bytes
-    graph: Graph
+    tflite: bytes = field(repr=False)
+    graph: Graph = field(repr=False)
     scheme: str
     route: str
     failed: tuple[str, ...] = ()

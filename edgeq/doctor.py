@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from edgeq.extras import install_line
+
 PROGRAM_LIMIT = 2.0
 """Seconds that a program may take to tell its version."""
 
@@ -84,7 +86,7 @@ NEEDS = (
     Need(
         "tensorflow",
         "opening Keras models and SavedModels; quantizing",
-        ("init", "build", "eval", "inspect"),
+        ("init", "build", "bench", "eval", "inspect"),
         wanted=">=2.19,<2.22",
         module="tensorflow",
         distributions=("tensorflow", "tensorflow-cpu", "tensorflow-macos"),
@@ -239,7 +241,7 @@ def _first_line(command: list[str]) -> str:
 
 def _install_line(need: Need) -> str:
     if need.extra:
-        return f"pip install 'edgeq[{need.extra}]'"
+        return install_line(need.extra)
     if need.module:
         return f"pip install '{need.name}{need.wanted}'"
     for installer, packages in need.system:

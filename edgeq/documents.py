@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 import types
 import typing
@@ -58,7 +59,28 @@ def decode(data: Any, kind: type[T], where: str, error: type[EdgeqError]) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as e:
-        raise error(f"{where}: {e}") from e
+        raise error(f"{where}: {_in_words(str(e))}") from e
+
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
+
+
+def _in_words(message: str) -> str:
+    """msgspec's "Expected `int | null`, got `str` - at `$.ram`" for a person."""
+    found = re.fullmatch(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
+    if not found:
+        return message
+    wanted = " or ".join(_WORDS.get(w, w) for w in found[1].split(" | ") if w != "null")
+    key = found[3] or "the file"
+    return f"{key} must be {wanted}, not {_WORDS.get(found[2], found[2])}"
 
 
 def encode(value: Any) -> Any:

@@ -37,8 +37,10 @@ def evaluate(
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Run `data.evaluation` through a bundle, a .tflite, or a trained model (which is converted
-    first, for which `data.calibration` is needed).
+    """Run `data.evaluation` through a bundle, a .tflite, or a trained model.
+
+    A float model is converted first when there is calibration data or a `scheme`, else judged as
+    it is.
 
     Raises DataError when there is neither a float model to compare with nor a label.
     """
@@ -53,10 +55,18 @@ def evaluate(
         return _evaluate(
             bundle.name, bundle.tflite, graph, bundle.baseline, checked(samples, graph)
         )
-    prepared = prepare(source, opening=opening, data=data, scheme=scheme, progress=progress)
+    prepared = prepare(
+        source,
+        opening=opening,
+        data=data,
+        scheme=scheme,
+        default_scheme="float32" if data.calibration is None else "int8",
+        progress=progress,
+    )
     model, conversion = prepared.model, prepared.conversion
     assert prepared.evaluation is not None
-    baseline = None if model.is_quantized else model.tflite
+    same = model.is_quantized or conversion.scheme == "float32"
+    baseline = None if same else model.tflite
     return _evaluate(model.name, conversion.tflite, conversion.graph, baseline, prepared.evaluation)
 
 

@@ -41,10 +41,15 @@ class PortFact:
 
 @dataclass(frozen=True)
 class TargetFact:
-    """What one target says: operators its engine lacks, and bytes needed against bytes there."""
+    """What one target says: operators its engine lacks, and bytes needed against bytes there.
+
+    `floats`: the model has float operators and the target runs `integer_only`.
+    """
 
     target: str
     engine: str
+    integer_only: bool
+    floats: bool
     gaps: tuple[Gap, ...]
     needs_flash: int
     has_flash: int | None
@@ -52,10 +57,19 @@ class TargetFact:
     has_ram: int | None
 
     @property
-    def fits(self) -> bool:
-        flash = self.has_flash is None or self.needs_flash <= self.has_flash
-        ram = self.has_ram is None or self.needs_ram_at_least <= self.has_ram
-        return flash and ram and not self.gaps
+    def verdict(self) -> str:
+        """In words; "may fit" where only `edgeq build` can tell, since it measures the arena."""
+        if self.floats:
+            return "no: it runs integers only"
+        if self.gaps:
+            others = len({(g.op_name, g.reason) for g in self.gaps}) - 1
+            more = f" (and {others} more)" if others else ""
+            return f"no: {self.gaps[0].reason}{more}"
+        if self.has_flash is not None and self.needs_flash > self.has_flash:
+            return "no: too large for its flash"
+        if self.has_ram is not None and self.needs_ram_at_least > self.has_ram:
+            return "no: too large for its RAM"
+        return "may fit" if self.integer_only and self.has_ram is not None else "fits"
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,8 @@ class Inspection:
 def inspect_graph(graph: Graph, name: str, targets: list[Target]) -> Inspection:
     """Everything that the file itself tells about `graph`, and what each target makes of it."""
     alive = live_bytes(graph)
+    violations = find_violations(graph)
+    floats = any(v.is_float for v in violations)
     peak = max(range(len(alive)), key=alive.__getitem__)
     return Inspection(
         model=name,
@@ -91,8 +107,8 @@ def inspect_graph(graph: Graph, name: str, targets: list[Target]) -> Inspection:
         outputs=tuple(map(port_fact, graph.outputs)),
         signatures=tuple(s.key for s in graph.signatures),
         operators=tuple(_operator(graph, i, alive[i]) for i in range(len(graph.main.ops))),
-        violations=tuple(find_violations(graph)),
-        targets=tuple(_target(graph, t, alive[peak]) for t in targets),
+        violations=tuple(violations),
+        targets=tuple(_target(graph, t, alive[peak], floats) for t in targets),
     )
 
 
@@ -132,11 +148,13 @@ def _operator(graph: Graph, index: int, alive: int) -> OperatorFact:
     )
 
 
-def _target(graph: Graph, target: Target, peak: int) -> TargetFact:
+def _target(graph: Graph, target: Target, peak: int, floats: bool) -> TargetFact:
     engine = target.default_engine
     return TargetFact(
         target=target.name,
         engine=engine,
+        integer_only=target.integer_only,
+        floats=floats and target.integer_only,
         gaps=tuple(find_gaps(graph, table_for(target, engine))),
         needs_flash=graph.file_size,
         has_flash=target.flash,

@@ -133,7 +133,7 @@ def _judge(subgraph: Subgraph, op: Op) -> Iterator[tuple[str, str, bool]]:
         if hybrid:
             yield (
                 f"hybrid: int8 weights, but {floats[0].dtype} activations",
-                "give calibration data: without it only weights are quantized",
+                "build with --scheme int8 and calibration data",
                 True,
             )
         yield f"works on {floats[0].dtype} ({_short(floats[0].name)})", cure, True

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeq.errors import MissingProgram
+from edgeq.extras import install_line
 from edgeq.graph import Graph
 from edgeq.isolation import Worker
 
@@ -42,7 +43,7 @@ def require_tflm() -> None:
     if not has_tflm():
         raise MissingProgram(
             "the tflite-micro package is not installed: TensorFlow Lite Micro cannot be run here",
-            hint="pip install 'edgeq[tflm]'",
+            hint=install_line("tflm"),
         )
 
 

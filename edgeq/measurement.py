@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,8 +173,8 @@ class Measurement:
     scheme: str
     unit: Unit
     tick_hz: float | None
-    samples: tuple[int, ...]
-    blocks: tuple[int, ...]
+    samples: tuple[int, ...] = field(repr=False)
+    blocks: tuple[int, ...] = field(repr=False)
     warmup_runs: int
     summary: Summary
     verdict: Verdict
@@ -186,6 +186,11 @@ class Measurement:
     delegated: Delegated | None = None
     speedup: Speedup | None = None
     metrics: tuple[Metric, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What a person calls it: the model and its scheme."""
+        return f"{self.model} {self.scheme}"
 
     def __post_init__(self) -> None:
         if self.unit == "instructions" and self.tick_hz is not None:

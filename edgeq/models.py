@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeq.documents import nearest
 from edgeq.errors import ConversionError, EdgeqError, MissingProgram, ModelError, WorkerError
+from edgeq.extras import install_line
 from edgeq.graph import Graph
 from edgeq.isolation import Worker
 from edgeq.tflite import read_graph
@@ -43,8 +44,8 @@ class Model:
     source: str
     format: str
     sha256: str
-    tflite: bytes
-    graph: Graph
+    tflite: bytes = field(repr=False)
+    graph: Graph = field(repr=False)
     route: str
     failed: tuple[str, ...] = ()
 
@@ -70,7 +71,7 @@ def tensorflow_session() -> Worker:
     if find_spec("tensorflow") is None:
         raise MissingProgram(
             "TensorFlow is not installed; it opens Keras models and SavedModels and quantizes",
-            hint="pip install 'edgeq[tensorflow]'",
+            hint=install_line("tensorflow"),
         )
     return Worker(
         "edgeq.workers.tensorflow:Session",
@@ -88,7 +89,9 @@ def tensorflow_session() -> Worker:
 def needs_tensorflow(source: str | Path) -> bool:
     """Whether opening `source` will need TensorFlow, as far as its name tells."""
     path = Path(source)
-    return path.is_dir() or (path.suffix in (".keras", ".h5", ".hdf5") and path.is_file())
+    if path.is_dir():
+        return (path / "saved_model.pb").is_file()
+    return path.suffix in (".keras", ".h5", ".hdf5") and path.is_file()
 
 
 def open_model(
@@ -116,8 +119,7 @@ def open_model(
     sha256 = _hash(path)
     name = name or identifier(path.resolve().stem)
     if form == "tflite":
-        tflite = _prepare_tflite(_read(path), path.name, input_shapes or {})
-        route = "opened as it is"
+        tflite, route = _prepare_tflite(_read(path), path.name, input_shapes or {})
     else:
         arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
         if tensorflow is not None:
@@ -137,6 +139,10 @@ def _format(path: Path) -> str:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "saved_model"
+        if (path / "model.tflite").is_file():
+            raise ModelError(
+                f"{path}: a finished bundle, no model", hint=f"open {path / 'model.tflite'}"
+            )
         raise ModelError(f"{path}: a folder without saved_model.pb is no SavedModel")
     try:
         with path.open("rb") as file:
@@ -190,19 +196,25 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _prepare_tflite(tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]) -> bytes:
+def _prepare_tflite(
+    tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]
+) -> tuple[bytes, str]:
+    """The model with batch 1 and, when it is float, a signature; and what was done to it."""
     if input_shapes:
         raise ModelError(
             f"{source}: --input-shape is for Keras models and SavedModels",
             hint="a .tflite has its shapes fixed by the converter that wrote it",
         )
     graph = read_graph(tflite, source)
+    done = []
     if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
         tflite = with_batch_of_one(tflite)
+        done.append("batch fixed to 1")
     if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs))
-    return tflite
+        done.append("signature added")
+    return tflite, ", ".join(done) or "opened as it is"
 
 
 def identifier(text: str) -> str:

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgeq.calibration import DEFAULT_SAMPLES, Calibration, Lint, calibrate, split, thin
+from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, split, thin
 from edgeq.conversion import Conversion, convert
 from edgeq.errors import DataError, UsageError
 from edgeq.graph import Graph
+from edgeq.lint import Lint
 from edgeq.models import Model, needs_tensorflow, open_model, tensorflow_session
 from edgeq.samples import ImageOptions, Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of
@@ -67,11 +68,12 @@ def prepare(
     opening: Opening | None = None,
     data: Data | None = None,
     scheme: str | None = None,
+    default_scheme: str = "int8",
     progress: Progress | None = None,
 ) -> Prepared:
     """Open `source`, calibrate it on `data` and convert it.
 
-    The scheme defaults to int8, or to what a quantized .tflite already is.
+    Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme`.
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
@@ -90,7 +92,7 @@ def prepare(
             tensorflow=session,
         )
         if wanted is None:
-            wanted = scheme_of(model.graph) if model.is_quantized else "int8"
+            wanted = scheme_of(model.graph) if model.is_quantized else default_scheme
         if session is None and not model.is_quantized and wanted != "float32":
             session = stack.enter_context(tensorflow_session())
         samples, evaluation = _open_data(model, data)
@@ -109,14 +111,16 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
     if data.calibration_samples < 1:
         raise UsageError("--calibration-samples must be at least 1")
 
-    def opened(source: str | Path) -> Samples:
-        return open_samples(source, model.graph.inputs, images=data.images, labels=data.labels_csv)
+    def opened(source: str | Path, labels: str | Path | None) -> Samples:
+        return open_samples(source, model.graph.inputs, images=data.images, labels=labels)
 
     samples = evaluation = None
     if data.calibration is not None:
-        samples, evaluation = split(opened(data.calibration), data.calibration_samples)
+        # The labels are of the samples that are judged: these, unless others are given for it.
+        labels = data.labels_csv if data.evaluation is None else None
+        samples, evaluation = split(opened(data.calibration, labels), data.calibration_samples)
     if data.evaluation is not None:
-        evaluation = opened(data.evaluation)
+        evaluation = opened(data.evaluation, data.labels_csv)
         if not len(evaluation):
             raise DataError(f"{evaluation.source}: no samples in it", hint="give 100 or more")
     limit = data.evaluation_samples

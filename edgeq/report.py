@@ -1,174 +1,14 @@
-"""Results as people read them: rows of a table, CSV, and the comparison of two results."""
+"""Results as people and other programs read them: rows of a table, and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from edgeq import documents
-from edgeq.errors import MeasurementError, UsageError
-from edgeq.measurement import Direction, Interval, Measurement, Results
-
-PROCESS_NOISE = 0.02
-"""Share by which time and memory of two processes may differ for no reason but their layout.
-
-No interval shows it, since within a process it is constant. Measured on an x86-64 machine: the
-medians of one model in 8 processes lay 0.7 to 3 % apart, with intervals below 0.2 %.
-"""
-
-COMPARISON_SCHEMA = "edgeq.comparison"
-COMPARISON_SCHEMA_VERSION = 1
-
-Outcome = Literal["regression", "worse", "same", "noise", "better"]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """How much worse a metric may get: a share of the base, or an amount in its own unit."""
-
-    amount: float
-    relative: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.amount:.4g}" if not self.relative else f"{self.amount * 100:.4g}%"
-
-
-DEFAULT_LIMITS: Mapping[str, Limit] = {
-    "latency": Limit(0.05),
-    "instructions": Limit(0.05),
-    "accuracy": Limit(0.01, relative=False),
-    "sqnr": Limit(1.0, relative=False),
-}
-"""Latency 5 %, accuracy one point, SQNR 1 dB. Other metrics fail only by a limit of their own."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One metric of one model in both results.
-
-    `change` is new / base - 1, None for a base of 0; `interval` is that of `change` where both
-    have one. `limit` is None for a metric that cannot fail.
-    """
-
-    model: str
-    scheme: str
-    metric: str
-    unit: str
-    better: Direction
-    base: float
-    new: float
-    change: float | None
-    interval: Interval | None
-    limit: Limit | None
-    outcome: Outcome
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Something that is not the same in both results and makes their numbers incomparable."""
-
-    what: str
-    model: str
-    base: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.base} and {self.new} ({self.model})"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Every metric of both results, what differed and was allowed to, and what else to know."""
-
-    schema: str
-    schema_version: int
-    regressed: bool
-    changes: tuple[Change, ...]
-    differences: tuple[Difference, ...]
-    notes: tuple[str, ...]
-
-
-DIFFERENCES = ("model", "target", "device", "clock", "threads", "engine", "unit")
-"""What must be the same in two results, unless it is allowed to differ, in words for the user."""
-
-
-def compare(
-    base: Results,
-    new: Results,
-    limits: Mapping[str, Limit] | None = None,
-    allow_different: bool | Collection[str] = False,
-) -> Comparison:
-    """How `new` differs from `base`, metric by metric, each in the direction that is worse.
-
-    `limits` go before DEFAULT_LIMITS. A change is a regression when it is worse by more than the
-    limit and is no noise; it is noise when its interval holds 0, or, for time and memory of a
-    process, when it is within PROCESS_NOISE. The interval of a ratio is
-    [new.low / base.high, new.high / base.low], which holds the true one with at least the two
-    confidences' sum less 1.
-
-    Raises MeasurementError, naming each difference, when the results were made with different
-    DIFFERENCES that are not allowed (True allows all of them), or have no model in common.
-    """
-    pairs, notes = _pairs(base, new)
-    differences = tuple(d for pair in pairs for d in _differences(*pair))
-    allowed = DIFFERENCES if allow_different is True else (allow_different or ())
-    refused = [d for d in differences if d.what not in allowed]
-    if refused:
-        names = dict.fromkeys(d.what for d in refused)
-        raise MeasurementError(
-            "the two results are not comparable: " + "; ".join(map(str, refused)),
-            hint="measure both alike, or allow it: "
-            + " ".join(f"--allow {name}" for name in names)
-            + " (or --allow-different)",
-        )
-    limits = limits or {}
-    changes = tuple(c for pair in pairs for c in _changes(*pair, limits, notes))
-    _refuse_unused(limits, changes)
-    for before, after in pairs:
-        for which, measurement in (("base", before), ("new", after)):
-            notes += [
-                f"{which}, {_title(measurement)}: not valid: {reason}"
-                for reason in measurement.verdict.reasons
-            ]
-    latency = limits.get("latency")
-    if latency and latency.amount < PROCESS_NOISE and any(c.unit == "ns" for c in changes):
-        notes.append(
-            f"times of two processes may differ by {PROCESS_NOISE:.0%} for no reason, so the "
-            "limit for latency acts from there on"
-        )
-    return Comparison(
-        schema=COMPARISON_SCHEMA,
-        schema_version=COMPARISON_SCHEMA_VERSION,
-        regressed=any(c.outcome == "regression" for c in changes),
-        changes=changes,
-        differences=differences,
-        notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def parse_limits(texts: Sequence[str]) -> dict[str, Limit]:
-    """["5%", "accuracy=0.5%", "sqnr=2"] as limits; one without a name is for latency.
-
-    Raises UsageError.
-    """
-    limits = {}
-    for text in texts:
-        name, equals, value = text.rpartition("=")
-        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", value)
-        names = [name.strip()] if equals else ["latency", "instructions"]
-        relative = bool(found and found[2])
-        if not found or not all(names) or (not relative and set(names) & _TICKS):
-            raise UsageError(
-                f"not a limit: {text!r}",
-                hint="write 5% for latency, or METRIC=5%, or METRIC=AMOUNT in the metric's unit",
-            )
-        amount = float(found[1]) / (100 if relative else 1)
-        limits.update(dict.fromkeys(names, Limit(amount, relative)))
-    return limits
+from edgeq.comparison import PROCESS_NOISE, Comparison
+from edgeq.measurement import Interval, Measurement, Results
 
 
 def format_ticks(measurement: Measurement, ticks: float) -> str:
@@ -225,8 +65,8 @@ def measurement_notes(measurements: Sequence[Measurement]) -> list[str]:
     """What to say below the table: why one is not valid, notes, and what int8 brought."""
     lines = []
     for m in measurements:
-        lines += [f"{_title(m)} is not valid: {reason}" for reason in m.verdict.reasons]
-        lines += [f"{_title(m)}: {note}" for note in m.verdict.notes]
+        lines += [f"{m.title} is not valid: {reason}" for reason in m.verdict.reasons]
+        lines += [f"{m.title}: {note}" for note in m.verdict.notes]
         if m.speedup:
             lines.append(_speedup(m))
     return lines
@@ -263,12 +103,6 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def comparison_to_json(comparison: Comparison) -> str:
-    """The text of `edgeq compare --json`; docs/results.md has its keys."""
-    changes = [documents.encode(c) for c in comparison.changes]
-    return documents.to_json({**documents.encode(comparison), "changes": changes})
-
-
 def to_csv(results: Results) -> str:
     """One row a measurement, with a header; RFC 4180 with "\\n" line ends.
 
@@ -283,157 +117,6 @@ def to_csv(results: Results) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-Pair = tuple[Measurement, Measurement]
-
-_TICKS = {"latency", "instructions"}
-
-
-def _pairs(base: Results, new: Results) -> tuple[list[Pair], list[str]]:
-    """Measurements that belong together: by model and scheme, the rest by scheme alone."""
-    pairs: list[Pair] = []
-    left, right = list(base.measurements), list(new.measurements)
-    for key in (_by_name, _by_scheme):
-        for before in list(left):
-            same_before = [m for m in left if key(m) == key(before)]
-            found = [m for m in right if key(m) == key(before)]
-            if found and len(found) == len(same_before):
-                pairs.append((before, found[0]))
-                left.remove(before)
-                right.remove(found[0])
-    if not pairs:
-        raise MeasurementError(
-            "the two results have no model and scheme in common: "
-            f"{_titles(base.measurements)} and {_titles(new.measurements)}",
-            hint="compare results of the same model",
-        )
-    notes = [f"only in base: {_title(m)}" for m in left]
-    notes += [f"only in new: {_title(m)}" for m in right]
-    return pairs, notes
-
-
-def _by_name(m: Measurement) -> tuple[str, ...]:
-    return m.model, m.scheme, m.target
-
-
-def _by_scheme(m: Measurement) -> tuple[str, ...]:
-    return (m.scheme,)
-
-
-def _title(m: Measurement) -> str:
-    return f"{m.model} {m.scheme}"
-
-
-def _titles(measurements: Sequence[Measurement]) -> str:
-    return ", ".join(map(_title, measurements)) or "nothing"
-
-
-def _differences(base: Measurement, new: Measurement) -> Iterator[Difference]:
-    old, now = base.environment, new.environment
-    if base.model_sha256 != new.model_sha256:
-        yield Difference("model", _title(new), _model(base), _model(new))
-    compared: list[tuple[str, str, Any, Any]] = [
-        ("target", "", base.target, new.target),
-        ("device", "", old.device, now.device),
-        ("device", "", old.arch, now.arch),
-        ("device", "", old.cpu, now.cpu),
-        ("device", " cores", old.cores, now.cores),
-        ("clock", " ticks a second", base.tick_hz, new.tick_hz),
-        ("clock", " kHz at most", old.frequency_limit_khz, now.frequency_limit_khz),
-        ("clock", " governor", old.governor, now.governor),
-        ("threads", "", old.threads, now.threads),
-        ("engine", "", base.engine, new.engine),
-        ("engine", "", old.engine_version, now.engine_version),
-        ("engine", " kernels", old.kernels, now.kernels),
-        ("unit", "", base.unit, new.unit),
-    ]
-    for what, unit, before, after in compared:
-        # What one of them does not know is no difference.
-        if before is not None and after is not None and before != after:
-            yield Difference(what, _title(new), f"{before}{unit}", f"{after}{unit}")
-
-
-def _model(m: Measurement) -> str:
-    return f"{m.model} ({m.model_sha256[:12]})"
-
-
-def _changes(
-    base: Measurement, new: Measurement, limits: Mapping[str, Limit], notes: list[str]
-) -> Iterator[Change]:
-    name = "instructions" if new.unit == "instructions" else "latency"
-    first, second = base.summary.median_interval, new.summary.median_interval
-    interval = None
-    if first and second and first.low > 0:
-        interval = Interval(
-            second.low / first.high - 1,
-            second.high / first.low - 1,
-            first.confidence + second.confidence - 1,
-        )
-    values = (base.summary.median, new.summary.median)
-    yield _change(new, name, new.unit, "lower", values, interval, limits)
-    if base.memory and new.memory:
-        peaks = (float(base.memory.peak_rss_delta), float(new.memory.peak_rss_delta))
-        yield _change(new, "peak_rss_delta", "bytes", "lower", peaks, None, limits)
-    after = {metric.name: metric for metric in new.metrics}
-    for metric in base.metrics:
-        other = after.get(metric.name)
-        if other is None:
-            notes.append(f"only in base: {metric.name} of {_title(base)}")
-        elif (other.unit, other.better) != (metric.unit, metric.better):
-            notes.append(f"{metric.name} of {_title(base)} is not in the same unit in both")
-        else:
-            pair = (metric.value, other.value)
-            yield _change(new, metric.name, metric.unit, metric.better, pair, None, limits)
-
-
-def _change(
-    of: Measurement,
-    metric: str,
-    unit: str,
-    better: Direction,
-    values: tuple[float, float],
-    interval: Interval | None,
-    limits: Mapping[str, Limit],
-) -> Change:
-    base, new = values
-    limit = limits.get(metric, DEFAULT_LIMITS.get(metric))
-    change = new / base - 1 if base else None
-    worse = new - base if better == "lower" else base - new
-    allowed = None if limit is None else limit.amount * (abs(base) if limit.relative else 1)
-    outcome: Outcome
-    if worse == 0:
-        outcome = "same"
-    elif _is_noise(of, metric, change, interval):
-        outcome = "noise"
-    elif worse < 0:
-        outcome = "better"
-    else:
-        outcome = "regression" if allowed is not None and worse > allowed else "worse"
-    return Change(
-        of.model, of.scheme, metric, unit, better, base, new, change, interval, limit, outcome
-    )
-
-
-def _is_noise(
-    of: Measurement, metric: str, change: float | None, interval: Interval | None
-) -> bool:
-    if interval and interval.low <= 0 <= interval.high:
-        return True
-    process_bound = metric == "peak_rss_delta" or (metric == "latency" and of.unit == "ns")
-    return process_bound and abs(change or 0.0) <= PROCESS_NOISE
-
-
-def _refuse_unused(limits: Mapping[str, Limit], changes: Sequence[Change]) -> None:
-    """A limit that nothing is held against would pass for ever."""
-    known = {c.metric for c in changes}
-    for name in limits:
-        if name not in known and not (name in _TICKS and limits.keys() >= _TICKS):
-            guess = documents.nearest(name, known)
-            raise MeasurementError(
-                f"there is a limit for {name}, which is not in both results",
-                hint=f"did you mean {guess}?" if guess else f"they have {', '.join(sorted(known))}",
-            )
 
 
 def _time(seconds: float) -> str:
@@ -468,7 +151,7 @@ def _outputs(m: Measurement) -> str:
 def _speedup(m: Measurement) -> str:
     assert m.speedup
     value, interval = m.speedup.value, m.speedup.interval
-    text = f"{_title(m)} is {value:.2f} times as fast as {m.speedup.baseline_scheme}"
+    text = f"{m.title} is {value:.2f} times as fast as {m.speedup.baseline_scheme}"
     if interval:
         text += (
             f" ({interval.low:.2f} to {interval.high:.2f}, {interval.confidence:.0%} confidence)"

@@ -82,7 +82,15 @@ class Samples:
         return (self.get(i) for i in range(self.count))
 
 
-Source = str | Path | Samples | NDArray[Any] | Mapping[str, NDArray[Any]]
+Source = (
+    str
+    | Path
+    | Samples
+    | NDArray[Any]
+    | Mapping[str, NDArray[Any]]
+    | Iterable[Any]
+    | Callable[[], Any]
+)
 
 
 def open_samples(
@@ -96,7 +104,8 @@ def open_samples(
 
     A path is an .npy (one input), an .npz (arrays by input name, and `labels`), a folder of
     images (`images` says how to scale them, `labels` is a CSV of file,class), or `file.py` or
-    `file.py:function`, whose function yields arrays, lists or dictionaries.
+    `file.py:function`, whose function yields arrays, lists or dictionaries. In memory: an array,
+    arrays by input name, or samples one by one (a list, a generator, or a function that gives one).
 
     Raises DataError when it cannot be read or does not fit the inputs' names.
     """
@@ -106,6 +115,10 @@ def open_samples(
         return _from_arrays("array", {_only(inputs, "an array").name: source}, inputs)
     if isinstance(source, Mapping):
         return _from_arrays("arrays", dict(source), inputs)
+    if callable(source):
+        return _spool("the function's samples", source(), inputs)
+    if not isinstance(source, str | Path):
+        return _spool("the given samples", source, inputs)
     path, function = _split_function(str(source))
     if not path.exists():
         raise DataError(f"{path}: no such file or folder", hint="check the path to the data")
@@ -113,7 +126,7 @@ def open_samples(
         return _from_images(path, _only(inputs, "a folder of images"), images, labels)
     if labels is not None:
         raise UsageError(
-            "--labels goes with a folder of images",
+            "--labels-csv goes with a folder of images",
             hint="in an .npz, add the classes as an array named 'labels'",
         )
     if path.suffix == ".npy":
@@ -226,7 +239,7 @@ def parse_scaling(text: str) -> tuple[float, float]:
         low, high = float(match[1]), float(match[2])
         if high > low:
             std = 255 / (high - low)
-            return -low * std, std
+            return 0.0 - low * std, std
     elif match := re.fullmatch(rf"{number},{number}", text):
         mean, std = float(match[1]), float(match[2])
         if std > 0:

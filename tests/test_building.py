@@ -203,6 +203,62 @@ def test_images_become_preprocessing_in_the_manifest(tiny_model, tmp_path):
     assert golden.inputs[1][0].flatten()[0] == 40 - 128  # pixel 40 at scale 1/255
 
 
+def test_a_labels_csv_belongs_to_the_samples_that_are_judged(tiny_model, tmp_path, capfd):
+    """Not to the calibration images, which have no labels."""
+    from PIL import Image
+
+    for name in ("calibrate", "judge"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            Image.new("L", (8, 8), 40 * i).save(tmp_path / name / f"{name}{i}.png")
+    rows = "".join(f"judge{i}.png,{i % 3}\n" for i in range(6))
+    (tmp_path / "labels.csv").write_text(rows)
+    command = ["build", str(tiny_model), "-t", "host", "-o", str(tmp_path / "out")]
+    command += ["--calibration-data", str(tmp_path / "calibrate"), "--image-scaling", "0..1"]
+    command += ["--evaluation-data", str(tmp_path / "judge")]
+    assert run([*command, "--labels-csv", str(tmp_path / "labels.csv")]) == 0
+    assert "accuracy" in capfd.readouterr().out
+
+
+def test_a_missed_limit_still_shows_the_proof(tiny_model, keras_folder, tmp_path, capfd):
+    command = ["build", str(keras_folder / "digits-like.tflite"), "-t", "host"]
+    command += ["-o", str(tmp_path / "out"), "--layers", "--min-sqnr", "90"]
+    command += ["--calibration-data", str(keras_folder / "calibration.npz")]
+    assert run(command) == 1
+    out, err = capfd.readouterr()
+    assert "SQNR" in out and "lost here" in out and "under the limit of 90 dB" in err
+    assert not (tmp_path / "out").exists()
+    assert run([*command, "--json", "-"]) == 1
+    assert json.loads(capfd.readouterr().out)["fidelity"]
+
+
+def test_eval_of_a_float_model_without_calibration_judges_it_as_it_is(keras_folder, capfd):
+    command = ["eval", str(keras_folder / "digits-like.tflite")]
+    assert run([*command, "--data", str(keras_folder / "test.npz"), "--json", "-"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["scheme"] == "float32" and facts["accuracy"] > 0.8
+    assert "float_accuracy" not in facts
+
+
+def test_json_goes_to_a_pipe_alone(built, tmp_path, capfd):
+    command = ["bench", str(built / "host"), "--num-runs", "20", "--min-secs", "0.05"]
+    assert run([*command, "--json", "-"]) == 0
+    results = capfd.readouterr().out
+    assert json.loads(results)["schema"] == "edgeq.measurement"
+    (tmp_path / "r.json").write_text(results)
+    assert run(["compare", str(tmp_path / "r.json"), str(tmp_path / "r.json"), "--json", "-"]) == 0
+    assert json.loads(capfd.readouterr().out)["changes"]
+
+
+def test_a_bundle_is_no_model(built, capfd):
+    assert run(["build", str(built / "host"), "-t", "host"]) == 1
+    assert "a finished bundle" in capfd.readouterr().err
+
+
+def test_what_is_printed_of_a_model_is_short(tiny_model):
+    assert len(repr(edgeq.open_model(tiny_model))) < 300
+
+
 def test_allow_float_takes_an_island_where_the_target_can(keras_folder, tmp_path):
     arguments = dict(
         data=edgeq.Data(calibration=np.random.default_rng(0).standard_normal((60, 8, 8, 3))),

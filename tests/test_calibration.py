@@ -6,6 +6,7 @@ from make_model import Maker, schema, tiny_float, tiny_int8
 
 from edgeq.calibration import calibrate
 from edgeq.errors import ConversionError, DataError
+from edgeq.lint import Lint
 from edgeq.models import open_model
 from edgeq.pipeline import checked
 from edgeq.samples import open_samples
@@ -46,7 +47,7 @@ def test_the_same_data_gives_the_same_calibration(model):
 def test_nan_and_infinity_stop_with_sample_input_and_place(model, value):
     data = GOOD.copy()
     data[17, 2] = value
-    with pytest.raises(DataError, match=r"sample 17, input 'x': 1 values are NaN or infinite.*2"):
+    with pytest.raises(DataError, match=r"sample 17, input 'x': 1 value is NaN or infinite.*2"):
         calibrate(model, data)
 
 
@@ -116,8 +117,6 @@ def test_text_and_complex_numbers_stop(model):
 def test_a_range_beyond_a_quantized_input_is_reported(tmp_path):
     graph = read_graph(tiny_int8())
     data = np.random.default_rng(0).random((60, 8, 8, 1)).astype(np.float32) * 255
-    from edgeq.calibration import Lint
-
     samples = open_samples(data, graph.inputs)
     lint = Lint(graph, samples)
     list(lint.checked(samples))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgeq import cli
+from edgeq.comparison import Limit, compare, comparison_to_json, parse_limits
 from edgeq.errors import MeasurementError, UsageError
 from edgeq.measurement import (
     Check,
@@ -21,17 +22,7 @@ from edgeq.measurement import (
     Speedup,
     write_results,
 )
-from edgeq.report import (
-    Limit,
-    compare,
-    comparison_rows,
-    comparison_to_json,
-    format_ticks,
-    measurement_notes,
-    measurement_rows,
-    parse_limits,
-    to_csv,
-)
+from edgeq.report import comparison_rows, format_ticks, measurement_notes, measurement_rows, to_csv
 from edgeq.stats import judge, median_interval, summarize
 
 PI = Environment(

@@ -63,7 +63,7 @@ def test_a_package_that_is_too_old() -> None:
     need = Need("numpy", "a test", (), module="numpy", wanted=">=99", extra="dev")
     old = item("numpy", (need,))
     assert old.found and not old.fits
-    assert old.install == "pip install 'edgeq[dev]'"
+    assert old.install.startswith("pip install ")
 
 
 def test_a_package_under_another_distributions_name() -> None:

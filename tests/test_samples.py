@@ -174,3 +174,14 @@ def test_split_holds_out_every_fifth_and_spreads_the_rest():
 def test_thin_keeps_the_first_and_never_repeats():
     assert thin(range(10), 100) == list(range(10))
     assert thin(range(1000), 3) == [0, 333, 666]
+
+
+def test_samples_come_from_memory_too():
+    rows = [np.full((1, 4), i, np.float32) for i in range(5)]
+    for source in (rows, (r for r in rows), lambda: iter(rows), [[r] for r in rows]):
+        samples = open_samples(source, VECTOR)
+        assert len(samples) == 5 and samples.get(3)[0].tolist() == [[3, 3, 3, 3]]
+
+
+def test_zero_to_one_has_a_mean_without_a_sign():
+    assert str(parse_scaling("0..1")[0]) == "0.0"

@@ -121,7 +121,7 @@ def test_capabilities_answer_questions() -> None:
 def test_listing_is_quick() -> None:
     list_targets()
     best = min(_seconds(list_targets) for _ in range(5))
-    assert best < 0.05
+    assert best < 0.2  # 0.03 s on a quiet machine
 
 
 def _seconds(function: object) -> float:
@@ -215,9 +215,9 @@ def test_the_sound_files_load(tmp_path: Path) -> None:
         ("flash", "0", "flash = 0 is not a positive number of bytes", "leave flash out"),
         ("ram", "-1", "ram = -1 is not a positive number of bytes", "leave ram out"),
         ("clock_hz", "-5", "clock_hz = -5 is not a positive number of hertz", "leave clock_hz"),
-        ("flash", '"1 MiB"', "Expected `int | null`, got `str` - at `$.flash`", None),
-        ("ram", "1.5", "Expected `int | null`, got `float` - at `$.ram`", None),
-        ("engines", '"tflm"', "Expected `array | null`, got `str` - at `$.engines`", None),
+        ("flash", '"1 MiB"', "flash must be a whole number, not text in quotes", None),
+        ("ram", "1.5", "ram must be a whole number, not a number", None),
+        ("engines", '"tflm"', "engines must be a list, not text in quotes", None),
         ("engines", "[]", "engines is an empty list", "the first is the default"),
         ("engines", '["tfml"]', "engines: 'tfml' is unknown here", "did you mean tflm?"),
         ("engines", '["litert"]', "engines: 'litert' is unknown here", "engines is tflm"),
@@ -254,7 +254,7 @@ def test_mistakes_in_a_board(
         ("interpreter", '"tflite_runtime"', "interpreter: 'tflite_runtime'", "tflite-runtime?"),
         ("python", "[]", "python is an empty list", "each release"),
         ("python", '["311"]', "python: '311' is wrong", '"3.11"'),
-        ("python", "[3.11]", "Expected `str`, got `float` - at `$.python[0]`", None),
+        ("python", "[3.11]", "python[0] must be text in quotes, not a number", None),
         ("glibc", '"2.36-9"', "glibc: '2.36-9' is wrong", '"2.36"'),
         ("transport", None, "no key transport", "ssh for linux"),
         ("flash", "1", "key flash means nothing in family linux", "family cortex-m"),

@@ -6,22 +6,24 @@ from make_model import Maker, convolution, schema, softmax, tiny_float, tiny_int
 
 from edgeq.arena import cmsis_nn_scratch, find_arena
 from edgeq.complexity import live_bytes, parameters, total_macs
-from edgeq.conversion import Conversion
-from edgeq.errors import ConversionError, DataError, VerificationError
+from edgeq.conversion import Conversion, convert
+from edgeq.errors import ConversionError, DataError, UsageError, VerificationError
 from edgeq.interpreters import litert, run, tflm
 from edgeq.isolation import Worker
 from edgeq.models import open_model
 from edgeq.reference import golden_count, make_golden
+from edgeq.samples import open_samples
 from edgeq.targets import load_target
 from edgeq.tflite import read_graph
 from edgeq.verification import (
     Gates,
-    check_gates,
+    MissedGate,
     compare_engines,
     find_violations,
     layer_errors,
     measure_accuracy,
     measure_fidelity,
+    missed_gate,
     verify,
 )
 from edgeq.verification.proof import fresh_inputs
@@ -144,8 +146,6 @@ DATA = np.random.default_rng(5).standard_normal((40, 4)).astype(np.float32)
 
 def test_fidelity_is_what_the_formulas_say(pair):
     model, conversion = pair
-    from edgeq.samples import open_samples
-
     samples = open_samples({"x": DATA, "labels": np.arange(40) % 2}, model.graph.inputs)
     (found,) = measure_fidelity(model.tflite, conversion.tflite, conversion.graph, samples)
     with litert(model.tflite) as a, litert(conversion.tflite) as b:
@@ -169,8 +169,6 @@ def test_a_model_equal_to_float_has_no_sqnr(pair):
 
 def test_the_layer_to_blame_comes_first(pair):
     model, conversion = pair
-    from edgeq.samples import open_samples
-
     errors = layer_errors(model, conversion, open_samples(DATA, model.graph.inputs))
     assert errors[0].op_index == 0  # Its weights are the rounded ones.
     assert errors[0].lost_db > errors[1].lost_db
@@ -178,17 +176,46 @@ def test_the_layer_to_blame_comes_first(pair):
 
 def test_gates_fail_with_the_number_and_the_limit(pair):
     model, conversion = pair
-    from edgeq.samples import open_samples
-
     samples = open_samples({"x": DATA, "labels": np.arange(40) % 2}, model.graph.inputs)
     results = measure_fidelity(model.tflite, conversion.tflite, conversion.graph, samples)
-    check_gates(results, Gates(min_accuracy=1, max_accuracy_drop=100, min_sqnr_db=1))
+    wide = Gates(min_accuracy=2, max_accuracy_drop=100, min_sqnr_db=1)
+    assert missed_gate(results, None, wide) is None
     for gates in (Gates(min_accuracy=99.9), Gates(min_sqnr_db=90)):
-        with pytest.raises(VerificationError, match=r"under the limit of"):
-            check_gates(results, gates)
+        assert "under the limit of" in missed_gate(results, None, gates)[0]
     worse = [dataclasses.replace(results[0], accuracy=0.1, float_accuracy=0.9)]
-    with pytest.raises(VerificationError, match="by more than 2 points"):
-        check_gates(worse, Gates(max_accuracy_drop=2))
+    missed = missed_gate(worse, None, Gates(max_accuracy_drop=2))
+    assert "from 90.00 % to 10.00 %, by more than 2 points" in missed[0]
+
+
+def test_a_missed_gate_brings_the_whole_proof(pair):
+    model, conversion = pair
+    with pytest.raises(MissedGate) as caught:
+        verify(model, conversion, DATA, gates=Gates(min_sqnr_db=90), layers=True)
+    assert caught.value.verification.layers and caught.value.verification.fidelity
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"min_accuracy": 0.9}, {"min_accuracy": 101}, {"max_accuracy_drop": -1},
+     {"min_accuracy": float("nan")}, {"min_sqnr_db": float("nan")}],
+)  # fmt: skip
+def test_limits_that_cannot_be_meant_are_refused(limits):
+    with pytest.raises(UsageError):
+        Gates(**limits)
+
+
+def test_a_quantized_model_is_judged_by_its_labels_alone(tiny_model):
+    model = open_model(tiny_model)
+    conversion = convert(model, None, "int8")
+    images = np.random.default_rng(0).random((30, 8, 8, 1)).astype(np.float32)
+    data = open_samples({"image": images, "labels": np.zeros(30, int)}, model.graph.inputs)
+    proof = verify(model, conversion, data, engines=False)
+    assert proof.fidelity == () and 0 <= proof.accuracy <= 1
+    assert any("accuracy" in line and "30 samples" in line for line in proof.lines())
+    with pytest.raises(MissedGate, match="under the limit"):
+        verify(model, conversion, data, engines=False, gates=Gates(min_accuracy=100))
+    with pytest.raises(MissedGate, match="no float model"):
+        verify(model, conversion, data, engines=False, gates=Gates(min_sqnr_db=20))
 
 
 def test_an_accuracy_gate_without_labels_is_an_error(pair):
@@ -199,8 +226,6 @@ def test_an_accuracy_gate_without_labels_is_an_error(pair):
 
 def test_accuracy_without_labels_is_a_data_error(pair):
     model, conversion = pair
-    from edgeq.samples import open_samples
-
     with pytest.raises(DataError, match="no labels"):
         measure_accuracy(model.tflite, model.graph, open_samples(DATA, model.graph.inputs))
 

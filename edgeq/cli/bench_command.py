@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,8 +10,7 @@ import click
 from edgeq import report
 from edgeq.benchmark import BenchOptions, bench
 from edgeq.cli import console
-from edgeq.documents import write_text
-from edgeq.measurement import to_json
+from edgeq.measurement import Results, to_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,7 +37,7 @@ def _option(name: str, kind: type, default: float, text: str) -> Callable[[F], F
 @_option("num-threads", int, 1, "Threads that an inference may use.")
 @click.option("--baseline", metavar="MODEL", help="Measure this beside it, in alternation.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the results; - is stdout.")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write a row a measurement.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write a row a measurement; - is stdout.")
 def command(
     subject: str,
     baseline: str | None,
@@ -60,13 +58,15 @@ def command(
     progress = console.Progress()
     results = bench(subject, BenchOptions(**options), baseline=baseline, progress=progress)
     progress.clear()
-    if csv_file:
-        write_text(Path(csv_file), report.to_csv(results))
-    if json_file == "-":
-        click.echo(to_json(results), nl=False)
-        return
-    if json_file:
-        write_text(Path(json_file), to_json(results))
+    free = [console.write(csv_file, report.to_csv(results))] if csv_file else []
+    free += [console.write(json_file, to_json(results))] if json_file else []
+    if all(free):
+        _show(results)
+
+
+def _show(results: Results) -> None:
+    environment = results.measurements[0].environment
+    console.say(f"on this computer ({environment.arch}, {environment.cpu}), with LiteRT:")
     console.table(report.MEASUREMENT_COLUMNS, report.measurement_rows(results.measurements))
     for line in report.measurement_notes(results.measurements):
         console.say(line)

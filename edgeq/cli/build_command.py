@@ -10,12 +10,13 @@ import click
 
 from edgeq.building import Built, build
 from edgeq.cli import console
-from edgeq.cli.options import data_options, gather, model_options
+from edgeq.cli.options import data_options, gather, model_options, project_option
 from edgeq.documents import encode
 from edgeq.errors import UsageError
+from edgeq.pipeline import EVALUATION_SAMPLES
 from edgeq.project import EvaluationSettings
 from edgeq.targets import load_target
-from edgeq.verification import Gates, LayerError
+from edgeq.verification import Gates, LayerError, MissedGate, Verification
 
 
 @click.command("build")
@@ -42,16 +43,28 @@ from edgeq.verification import Gates, LayerError
     metavar="PATH",
     help="Samples to judge the result on (default: every fifth calibration sample).",
 )
-@click.option("--min-accuracy", type=float, metavar="PERCENT", help="Fail when less accurate.")
 @click.option(
-    "--max-accuracy-drop", type=float, metavar="POINTS", help="Fail when float loses more."
+    "--evaluation-samples",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Judge on at most N of them, evenly spread (default 1000).",
 )
-@click.option("--min-sqnr", type=float, metavar="DB", help="Fail when noisier.")
+@click.option(
+    "--min-accuracy", type=float, metavar="PERCENT", help="Fail when it is less accurate than this."
+)
+@click.option(
+    "--max-accuracy-drop",
+    type=float,
+    metavar="POINTS",
+    help="Fail when it is this much less accurate than float.",
+)
+@click.option("--min-sqnr", type=float, metavar="DB", help="Fail when any output's SQNR is lower.")
 @click.option("--layers", is_flag=True, help="Show each layer's error, worst first.")
 @click.option(
     "--allow-float", is_flag=True, help="Accept operators that stay float, where the target can."
 )
 @model_options
+@project_option
 @click.option("--json", "json_file", metavar="FILE", help="Write what was built and proved.")
 def command(
     model: str | None,
@@ -60,6 +73,7 @@ def command(
     scheme: str | None,
     engine: str | None,
     evaluation_data: str | None,
+    evaluation_samples: int | None,
     min_accuracy: float | None,
     max_accuracy_drop: float | None,
     min_sqnr: float | None,
@@ -77,16 +91,19 @@ def command(
     edgeq build net.keras --target rpi --calibration-data samples.npz
     edgeq build --target cortex-m4 --target rpi
     """
-    request = gather(model, evaluation=evaluation_data, **options)
+    request = gather(
+        model,
+        evaluation=evaluation_data,
+        evaluation_samples=evaluation_samples or EVALUATION_SAMPLES,
+        **options,
+    )
     project = request.project
     names = targets or (project.targets if project else ())
     if not names:
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
     limits = project.evaluation if project else EvaluationSettings()
     progress = console.Progress()
-    built = build(
-        request.source,
-        [load_target(name) for name in dict.fromkeys(names)],
+    arguments: dict[str, Any] = dict(
         output=output or (project.output if project else "build"),
         scheme=scheme or (project.scheme if project else None),
         engine=engine or (project.engine if project else None),
@@ -102,6 +119,14 @@ def command(
         layers=layers,
         progress=progress,
     )
+    chosen = [load_target(name) for name in dict.fromkeys(names)]
+    try:
+        built = build(request.source, chosen, **arguments)
+    except MissedGate as e:
+        progress.clear()
+        if not json_file or console.write_json(json_file, encode(e.verification)):
+            _show_proof(e.verification)
+        raise
     progress.clear()
     if not json_file or console.write_json(json_file, [_facts(b) for b in built]):
         _show(built)
@@ -117,16 +142,13 @@ def _show(built: list[Built]) -> None:
     model, conversion = prepared.model, prepared.conversion
     console.say(
         f"{model.source} → {conversion.scheme}, {console.human_bytes(len(conversion.tflite))}"
-        f" (exported by: {model.route}; quantized by: {conversion.route})"
+        f" ({model.route}; {conversion.route})"
     )
     for failure in (*model.failed, *conversion.failed):
         console.warn(f"a way that did not work: {failure}")
     for finding in prepared.calibration.findings if prepared.calibration else ():
         console.warn(f"{finding.message}. {finding.hint[0].upper()}{finding.hint[1:]}.")
-    console.say("proof:", style="bold")
-    for line in first.verification.lines():
-        console.say(f"  {line}", style=None if not line.startswith("NOT") else "yellow")
-    _show_layers(first.verification.layers)
+    _show_proof(first.verification)
     for b in built:
         console.say(f"{b.target.name}: {_near(b.folder)}", style="bold green")
         if b.arena:
@@ -135,7 +157,17 @@ def _show(built: list[Built]) -> None:
                 f"{b.arena.scratch} for CMSIS-NN)"
             )
     folder = _near(first.folder)
-    console.note(f"next: read {folder}/README.md, or edgeq bench {folder}")
+    console.note(f"next: read {folder}/README.md")
+    here = [b for b in built if b.target.runs_python]
+    if here:
+        console.note(f"      edgeq bench {_near(here[0].folder)}, on this computer")
+
+
+def _show_proof(verification: Verification) -> None:
+    console.say("proof:", style="bold")
+    for line in verification.lines():
+        console.say(f"  {line}", style="yellow" if line.startswith("NOT") else None)
+    _show_layers(verification.layers)
 
 
 def _near(folder: Path) -> str:
@@ -158,6 +190,10 @@ def _show_layers(layers: tuple[LayerError, ...]) -> None:
                 )
                 for e in layers
             ],
+        )
+        console.say(
+            "  lost here: SQNR below the worst of the layer's inputs; negative where it averages "
+            "errors away"
         )
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from edgeq import comparison as comparing
 from edgeq import report
 from edgeq.cli import console
-from edgeq.documents import write_text
 from edgeq.measurement import read_results
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -29,31 +29,39 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--allow",
     multiple=True,
-    type=click.Choice(report.DIFFERENCES),
+    type=click.Choice(comparing.DIFFERENCES),
     help="Compare although this differs. May be repeated.",
 )
 @click.option(
     "--allow-different", "--allow_different", is_flag=True, help="Compare whatever differs."
 )
-@click.option("--json", "json_file", type=FILE, help="Write the comparison to this file.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the comparison; - is stdout.")
 def command(
     base: Path,
     new: Path,
     limits: tuple[str, ...],
     allow: tuple[str, ...],
     allow_different: bool,
-    json_file: Path | None,
+    json_file: str | None,
 ) -> int:
     """Compare the results NEW with BASE, two files of `edgeq bench --json`.
 
     Exit code 1 when a metric got worse by more than its limit and by more than the noise.
     Results from different devices, clocks, threads, engines or models are not compared.
     """
-    comparison = report.compare(
-        read_results(base), read_results(new), report.parse_limits(limits), allow_different or allow
+    comparison = comparing.compare(
+        read_results(base),
+        read_results(new),
+        comparing.parse_limits(limits),
+        allow_different or allow,
     )
-    if json_file:
-        write_text(json_file, report.comparison_to_json(comparison))
+    text = comparing.comparison_to_json(comparison)
+    if not json_file or console.write(json_file, text):
+        _show(comparison)
+    return int(comparison.regressed)
+
+
+def _show(comparison: comparing.Comparison) -> None:
     console.table(report.COMPARISON_COLUMNS, report.comparison_rows(comparison))
     for difference in comparison.differences:
         console.warn(f"different {difference}")
@@ -61,4 +69,3 @@ def command(
         console.note(note)
     if comparison.regressed:
         console.say("regression: NEW is worse than BASE by more than its limit", style="red")
-    return int(comparison.regressed)

@@ -115,13 +115,18 @@ class Progress:
             self._shown = line
 
 
-def write_json(destination: str, document: Any) -> bool:
-    """Write `document` to a file, or to stdout for "-"; whether stdout is still free for people."""
+def write(destination: str, text: str) -> bool:
+    """Write `text` to a file, or to stdout for "-"; whether stdout is still free for people."""
     if destination == "-":
-        sys.stdout.write(to_json(document))
+        sys.stdout.write(text)
         return False
-    write_text(Path(destination), to_json(document))
+    write_text(Path(destination), text)
     return True
+
+
+def write_json(destination: str, document: Any) -> bool:
+    """The same for plain tables and lists, as JSON."""
+    return write(destination, to_json(document))
 
 
 def human_bytes(size: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from edgeq.cli import console
-from edgeq.cli.options import data_options, gather, model_options
+from edgeq.cli.options import data_options, gather, model_options, project_option
 from edgeq.documents import encode
 from edgeq.evaluation import Evaluation, evaluate
 
@@ -23,6 +23,7 @@ from edgeq.evaluation import Evaluation, evaluate
 @click.option("--scheme", "--recipe", metavar="SCHEME", help="Convert to this first (int8).")
 @data_options
 @model_options
+@project_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the numbers.")
 def command(
     model: str | None, data: str | None, scheme: str | None, json_file: str | None, **options: Any
@@ -35,7 +36,7 @@ def command(
     \b
     edgeq eval build/rpi --data test.npz
     """
-    request = gather(model, evaluation=data, all_evaluation_samples=True, **options)
+    request = gather(model, evaluation=data, evaluation_samples=None, **options)
     progress = console.Progress()
     result = evaluate(
         request.source,

@@ -62,4 +62,5 @@ def command(
     write_text(path, text)
     say(f"{path}: written for {identifier(opened.name)}")
     missing = "" if opened.is_quantized else "set [calibration] data in it, then "
-    note(f"next: {missing}run 'edgeq build' in {path.absolute().parent}")
+    which = "" if path.name == FILE_NAME else f" --project {path.name}"
+    note(f"next: {missing}run 'edgeq build{which}' in {path.absolute().parent}")

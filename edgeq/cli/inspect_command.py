@@ -37,10 +37,10 @@ def command(model: str, targets: tuple[str, ...], json_file: str | None) -> None
     chosen = [load_target(name) for name in targets] if targets else list_targets()
     result = inspect_graph(opened.graph, opened.name, chosen)
     if not json_file or console.write_json(json_file, encode(result)):
-        _show(result, asked=bool(targets))
+        _show(result)
 
 
-def _show(result: Inspection, asked: bool) -> None:
+def _show(result: Inspection) -> None:
     console.say(
         f"{result.model}: {result.scheme}, {console.human_bytes(result.bytes)}, "
         f"{result.macs:,} MACs, {result.parameters:,} parameters",
@@ -80,22 +80,24 @@ def _show(result: Inspection, asked: bool) -> None:
             for o in result.operators
         ],
     )
-    if result.violations:
+    if not result.violations:
+        console.say("fully integer", style="green")
+    elif result.scheme == "float32":
+        console.say("float32: nothing is quantized; edgeq build makes it integer", style="yellow")
+    else:
         console.say("not fully integer:", style="yellow")
         console.say(violation_table(result.violations))
-    else:
-        console.say("fully integer", style="green")
-    _show_targets(result, asked)
+    _show_targets(result)
 
 
-def _show_targets(result: Inspection, asked: bool) -> None:
+def _show_targets(result: Inspection) -> None:
     console.table(
         ["target", "engine", "verdict", ">flash needs", ">has", ">RAM needs at least", ">has "],
         [
             (
                 t.target,
                 t.engine,
-                _verdict(t.fits, [f"{g.op_name}: {g.reason}" for g in t.gaps], asked),
+                t.verdict,
                 f"{t.needs_flash:,}",
                 "" if t.has_flash is None else f"{t.has_flash:,}",
                 f"{t.needs_ram_at_least:,}",
@@ -104,15 +106,6 @@ def _show_targets(result: Inspection, asked: bool) -> None:
             for t in result.targets
         ],
     )
-
-
-def _verdict(fits: bool, gaps: list[str], asked: bool) -> str:
-    if fits:
-        return "fits"
-    if not gaps:
-        return "too large"
-    unique = list(dict.fromkeys(gaps))
-    return "; ".join(unique if asked else unique[:1]) + ("" if asked else " …" * (len(unique) > 1))
 
 
 def _port(port: PortFact) -> str:

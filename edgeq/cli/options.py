@@ -43,6 +43,14 @@ def model_options(function: F) -> F:
     return function
 
 
+project_option = click.option(
+    "--project",
+    "project_file",
+    metavar="FILE",
+    help="Read this file in place of the nearest edgeq.toml.",
+)
+
+
 def data_options(function: F) -> F:
     """How samples are found and read."""
     for option in reversed(
@@ -102,11 +110,15 @@ def gather(
     image_scaling: str | None,
     image_size: str | None,
     image_channels: str | None,
+    project_file: str | None,
     evaluation: str | None = None,
-    all_evaluation_samples: bool = False,
+    evaluation_samples: int | None = EVALUATION_SAMPLES,
 ) -> Request:
-    """One Request. Without a `model` the nearest edgeq.toml, in this folder or above, is read."""
-    project = None if model is not None else _nearest_project()
+    """One Request. Without a `model`, `project_file` or the nearest edgeq.toml, in this folder or
+    above, is read."""
+    if model is not None and project_file is not None:
+        raise UsageError("MODEL and --project exclude each other", hint="give one of them")
+    project = None if model is not None else _project(project_file)
     source = Path(model) if model is not None else None
     if project is not None:
         source = project.model
@@ -127,15 +139,15 @@ def gather(
             calibration_samples, project and project.calibration.samples, Data.calibration_samples
         ),
         evaluation=evaluation or (project.evaluation.data if project else None),
-        evaluation_samples=None if all_evaluation_samples else EVALUATION_SAMPLES,
+        evaluation_samples=evaluation_samples,
         images=_images(image_scaling, image_size, image_channels, project),
         labels_csv=labels_csv or (project.evaluation.labels if project else None),
     )
     return Request(source, opening, data, project)
 
 
-def _nearest_project() -> Project:
-    path = find_project(Path.cwd())
+def _project(file: str | None) -> Project:
+    path = Path(file) if file is not None else find_project(Path.cwd())
     if path is None:
         raise UsageError(
             "no MODEL given, and no edgeq.toml in this folder or above",

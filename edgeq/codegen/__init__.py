@@ -52,6 +52,7 @@ def generate(
         proof=proof,
         cflags=target.core.cflags if target.core else (),
         interpreter=interpreter,
+        pythons=target.python,
     )
     return {"README.md": text, **files}
 

@@ -34,7 +34,8 @@ class Export:
 
     `name` is a C identifier; file names and symbols begin with it. `command` is the command line
     as it may be shown to others: without this computer's paths. `arena` is None where none was
-    measured.
+    measured. `has_baseline`: the bundle has the float model too. `takes_images`: the manifest says
+    how pixels become numbers.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Export:
     golden: Golden
     arena: ArenaFact | None = None
     has_baseline: bool = False
+    takes_images: bool = False
 
 
 def check(export: Export) -> None:

@@ -39,8 +39,16 @@ def generate(
     text = banner(export, ["What run.py needs:"], mark="#")
     return {
         "run.py": run.read_text(encoding="utf-8"),
-        "requirements.txt": text + requirements(interpreter, pythons, litert_version),
+        "requirements.txt": text
+        + requirements(interpreter, pythons, litert_version)
+        + ("pillow\n" if export.takes_images else ""),
     }
+
+
+def python_releases(interpreter: str, pythons: Sequence[str]) -> str:
+    """Which Pythons have wheels of the interpreter, and which the target's system brings."""
+    has = "Python 3.9 to 3.11" if interpreter == "tflite-runtime" else "Python 3.10 to 3.14"
+    return f"{has} (its system has {' or '.join(pythons)})" if pythons else has
 
 
 def requirements(
@@ -51,7 +59,7 @@ def requirements(
     `litert_version` is that of the golden vectors' reference: with the same version, run.py can
     check its kernels byte for byte. Raises UsageError for an unknown interpreter.
     """
-    releases = f"Python {' or '.join(pythons)}" if pythons else "Python 3.10 or later"
+    releases = python_releases(interpreter, pythons)
     if interpreter == "litert":
         return (
             f"# A 64-bit system with glibc 2.27 or later (or macOS, Windows) and {releases}.\n"

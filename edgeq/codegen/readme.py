@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from edgeq.codegen.facts import Export
 from edgeq.codegen.kotlin import ASSET, object_name
+from edgeq.codegen.python_runner import python_releases
 from edgeq.codegen.text import comment, describe, markdown, prose
+from edgeq.graph import Port
 
 _LABELS_SHOWN = 20
 
@@ -19,16 +21,17 @@ def readme(
     proof: Sequence[str] = (),
     cflags: Sequence[str] = (),
     interpreter: str = "litert",
+    pythons: Sequence[str] = (),
 ) -> str:
     """Markdown: what the bundle holds, what to do with it, and the facts about the model.
 
     `target` is the target's title, `proof` what was verified, a line each, `cflags` what the
-    compiler needs for a Cortex-M core, `interpreter` a Linux target's.
+    compiler needs for a Cortex-M core, `interpreter` and `pythons` a Linux target's.
     """
     commands, files = {
-        "cortex-m": lambda: _cortex_m(export.name, cflags),
+        "cortex-m": lambda: _cortex_m(export, cflags),
         "android": lambda: _android(export),
-    }.get(family, lambda: _python(interpreter))()
+    }.get(family, lambda: _python(interpreter, pythons))()
     listed = [
         ("manifest.json", "these facts for programs, and the SHA-256 of every file"),
         ("model.tflite", f"the model, {len(export.tflite)} bytes"),
@@ -76,12 +79,12 @@ def _facts(export: Export) -> str:
     return text + f"\nGolden outputs: {prose(export.golden.reference)}.\n"
 
 
-def _python(interpreter: str) -> tuple[str, list[tuple[str, str]]]:
+def _python(interpreter: str, pythons: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
     # 32-bit Arm has no numpy on PyPI; the system's is seen through --system-site-packages.
     old = interpreter == "tflite-runtime"
     system = " --system-site-packages" if old else ""
     text = f"""\
-Python {"3.9 to 3.11" if old else "3.10 or later"} is needed. In this folder, on the device:
+{python_releases(interpreter, pythons)} is needed. In this folder, on the device:
 
     {"sudo apt install python3-numpy && " if old else ""}python3 -m venv{system} venv
     venv/bin/pip install -r requirements.txt
@@ -89,7 +92,7 @@ Python {"3.9 to 3.11" if old else "3.10 or later"} is needed. In this folder, on
 
 The last one runs the golden inputs and compares; each line must begin with PASS. After that,
 `venv/bin/python run.py bench` measures, and `venv/bin/python run.py classify INPUT` takes an .npy,
-an .npz or, with Pillow and where the manifest says how to scale pixels, an image.
+an .npz or, where the manifest says how to scale pixels (and Pillow is there), an image.
 """
     return text, [
         ("run.py", "golden check, benchmark, classification; one file, needs no edgeq"),
@@ -97,7 +100,12 @@ an .npz or, with Pillow and where the manifest says how to scale pixels, an imag
     ]
 
 
-def _cortex_m(name: str, cflags: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+def _cortex_m(export: Export, cflags: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    name = export.name
+
+    def tensor(port: Port, side: str) -> str:
+        return f"network.{side}(0)->data.{port.tensor.dtype}"
+
     flags = " ".join(comment(f) for f in (*cflags, "-O2", "-DTF_LITE_STATIC_MEMORY"))
     text = f"""\
 With TensorFlow Lite Micro (github.com/tensorflow/tflite-micro) in $TFLM, in this folder:
@@ -112,11 +120,29 @@ With TensorFlow Lite Micro (github.com/tensorflow/tflite-micro) in $TFLM, in thi
         $TFLM/gen/cortex_m_generic_*/lib/libtensorflow-microlite.a -T your_board.ld -o check.elf
 
 Flash check.elf and read what it prints: it must end with PASS. (That library prints nothing before
-RegisterDebugLogCallback() was given a function that does.) Then replace main.cc with your own:
+RegisterDebugLogCallback() was given a function that does.) edgeq's own checks ran with TensorFlow
+Lite Micro of August 2026 (90b983c). Then your own firmware, in place of main.cc:
 
-1. `{name}_add_ops()` of `{name}_ops.h` fills the resolver, `{name}_io.h` has the arena's size.
-2. `{name}_quantize_input_0()` and `{name}_dequantize_output_0()` convert as TFLite does.
-3. Where two of edgeq's models meet in one file, define `EQ_NO_SHORT_NAMES`.
+    #include "{name}_io.h"
+    #include "{name}_model_data.h"
+    #include "{name}_ops.h"
+    #include "tensorflow/lite/micro/micro_interpreter.h"
+
+    alignas(16) static uint8_t arena[kTensorArenaSize];
+    static tflite::MicroMutableOpResolver<kNumberOperators> resolver;
+
+    // once
+    {name}_add_ops(resolver);
+    static tflite::MicroInterpreter network(tflite::GetModel(g_{name}_model_data), resolver, arena,
+                                            sizeof arena);
+    network.AllocateTensors();  // must be kTfLiteOk, as must Invoke() below
+    // for each input
+    {name}_quantize_all_input_0(real_values, {tensor(export.graph.inputs[0], "input")});
+    network.Invoke();
+    {name}_dequantize_all_output_0({tensor(export.graph.outputs[0], "output")}, results);
+
+Quantizing rounds as TFLite does. Where two of edgeq's models meet in one file, define
+`EQ_NO_SHORT_NAMES`.
 """
     return text, [
         (f"{name}_model_data.h, .cc", "the model as an array in flash, aligned to 16 bytes"),

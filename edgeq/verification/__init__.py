@@ -7,12 +7,12 @@ from edgeq.verification.fidelity import (
     Fidelity,
     Gates,
     LayerError,
-    check_gates,
     layer_errors,
     measure_accuracy,
     measure_fidelity,
+    missed_gate,
 )
-from edgeq.verification.proof import Verification, verify
+from edgeq.verification.proof import MissedGate, Verification, verify
 
 __all__ = [
     "Agreement",
@@ -21,12 +21,13 @@ __all__ = [
     "LayerError",
     "Verification",
     "Violation",
-    "check_gates",
     "compare_engines",
     "find_violations",
     "layer_errors",
     "measure_accuracy",
+    "MissedGate",
     "measure_fidelity",
+    "missed_gate",
     "verify",
     "violation_table",
 ]

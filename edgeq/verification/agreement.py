@@ -38,10 +38,14 @@ class Agreement:
         names = " and ".join(self.engines)
         if self.equal == self.inputs:
             return f"{names} give equal bytes on {self.inputs} inputs"
-        where = f", first at {self.first_layer}" if self.first_layer else ""
+        where = ""
+        if self.first_layer:
+            where = f", first at {self.first_layer}"
+        elif self.max_steps > 1:
+            where = "; no layer alone by more than one, their roundings add up"
         return (
             f"{names} give equal bytes on {self.equal} of {self.inputs} inputs, at most "
-            f"{self.max_steps} steps apart{where}"
+            f"{self.max_steps} {'step' if self.max_steps == 1 else 'steps'} apart{where}"
         )
 
 

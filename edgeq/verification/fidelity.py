@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.conversion import Conversion
-from edgeq.errors import DataError, VerificationError
+from edgeq.errors import DataError, UsageError
 from edgeq.graph import Graph, Port, Tensor
 from edgeq.inputs import real_outputs, stored_inputs
 from edgeq.interpreters import BATCH_LIMIT, batches, litert, run
@@ -43,11 +43,29 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Gates:
-    """Limits that fail a build. Accuracies are percent, the drop in percentage points."""
+    """Limits that fail a build. Accuracies are percent, the drop in percentage points.
+
+    Raises UsageError for a number that cannot be meant.
+    """
 
     min_accuracy: float | None = None
     max_accuracy_drop: float | None = None
     min_sqnr_db: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("min-accuracy", self.min_accuracy),
+            ("max-accuracy-drop", self.max_accuracy_drop),
+        ):
+            if value is not None and not 0 <= value <= 100:
+                raise UsageError(f"--{name} {value:g} is not between 0 and 100", "it is in percent")
+        if self.min_accuracy is not None and 0 < self.min_accuracy <= 1:
+            raise UsageError(
+                f"--min-accuracy {self.min_accuracy:g} would let almost anything pass",
+                hint=f"it is in percent: {100 * self.min_accuracy:g} for that share",
+            )
+        if self.min_sqnr_db is not None and not math.isfinite(self.min_sqnr_db):
+            raise UsageError("--min-sqnr is not a number of dB", hint="20, say")
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,8 @@ class LayerError:
     """One operator's output against the float model's tensor of the same name.
 
     `lost_db` is how much worse it is than the worst of its inputs: the layer to blame is the one
-    that loses most, not the one at the end of a chain of losses.
+    that loses most, not the one at the end of a chain of losses. Negative: the layer averages
+    errors away. Measured with LiteRT's kernels without XNNPACK, on LAYER_SAMPLES samples.
     """
 
     op_index: int
@@ -91,7 +110,7 @@ def measure_accuracy(tflite: bytes, graph: Graph, samples: Samples) -> float:
     if samples.labels is None:
         raise DataError(
             f"{samples.source}: has no labels, so accuracy cannot be measured",
-            hint="add a 'labels' array to the .npz, or --labels CSV for images",
+            hint="add a 'labels' array to the .npz, or --labels-csv for images",
         )
     if len(shape) != 2 or shape[-1] < 2:
         raise DataError(
@@ -107,42 +126,60 @@ def measure_accuracy(tflite: bytes, graph: Graph, samples: Samples) -> float:
     return right / len(samples)
 
 
-def check_gates(results: Sequence[Fidelity], gates: Gates) -> None:
-    """Raise VerificationError when a limit is passed or cannot be judged."""
+def missed_gate(
+    results: Sequence[Fidelity], accuracy: float | None, gates: Gates
+) -> tuple[str, str] | None:
+    """The first limit that is passed, or that cannot be judged, with a hint; None when all hold.
+
+    `accuracy` (0 to 1) is that of a model without a float original to compare with.
+    """
     first = results[0] if results else None
-    asked_accuracy = gates.min_accuracy is not None or gates.max_accuracy_drop is not None
-    if asked_accuracy and (first is None or first.accuracy is None):
-        raise VerificationError(
-            "an accuracy limit is set, but the data has no labels to measure accuracy with",
-            hint="add a 'labels' array to the .npz, or --labels CSV for images",
+    found = first.accuracy if first else accuracy
+    before = first.float_accuracy if first else None
+    if gates.min_accuracy is not None or gates.max_accuracy_drop is not None:
+        if found is None:
+            return (
+                "an accuracy limit is set, but the data has no labels to measure accuracy with",
+                "add a 'labels' array to the .npz, or --labels-csv for images",
+            )
+    if not results and (gates.min_sqnr_db is not None or gates.max_accuracy_drop is not None):
+        return (
+            "a limit on the distance from float is set, but there is no float model to measure it "
+            "with, or no data",
+            "start from the float model, and give --evaluation-data",
         )
-    if gates.min_sqnr_db is not None and not results:
-        raise VerificationError("--min-sqnr is set, but there is no data to measure it on")
     for r in results:
         if (
             gates.min_sqnr_db is not None
             and r.sqnr_db is not None
             and r.sqnr_db < gates.min_sqnr_db
         ):
-            raise VerificationError(
+            return (
                 f"output {r.output!r}: SQNR {r.sqnr_db:.1f} dB, under the limit of "
                 f"{gates.min_sqnr_db:g} dB",
-                hint="--layers names the layer to blame; --scheme int16x8 is closer to float",
+                "--layers names the layer to blame; --scheme int16x8 is closer to float",
             )
-    if first is None or first.accuracy is None or first.float_accuracy is None:
-        return
-    percent, before = 100 * first.accuracy, 100 * first.float_accuracy
-    if gates.min_accuracy is not None and percent < gates.min_accuracy:
-        raise VerificationError(
-            f"accuracy {percent:.2f} %, under the limit of {gates.min_accuracy:g} %",
-            hint=f"the float model reaches {before:.2f} %",
+    if found is None:
+        return None
+    if gates.min_accuracy is not None and 100 * found < gates.min_accuracy:
+        return (
+            f"accuracy {100 * found:.2f} %, under the limit of {gates.min_accuracy:g} %",
+            "train longer, or give more typical calibration data"
+            if before is None
+            else f"the float model reaches {100 * before:.2f} %",
         )
-    if gates.max_accuracy_drop is not None and before - percent > gates.max_accuracy_drop:
-        raise VerificationError(
-            f"accuracy falls from {before:.2f} % to {percent:.2f} %, by more than "
+    drop = 0.0 if before is None else 100 * (before - found)
+    if (
+        gates.max_accuracy_drop is not None
+        and before is not None
+        and drop > gates.max_accuracy_drop
+    ):
+        return (
+            f"accuracy falls from {100 * before:.2f} % to {100 * found:.2f} %, by more than "
             f"{gates.max_accuracy_drop:g} points",
-            hint="--layers names the layer to blame; --scheme int16x8 is closer to float",
+            "--layers names the layer to blame; --scheme int16x8 is closer to float",
         )
+    return None
 
 
 def layer_errors(model: Model, conversion: Conversion, samples: Samples) -> list[LayerError]:

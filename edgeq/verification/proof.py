@@ -19,9 +19,10 @@ from edgeq.verification.fidelity import (
     Fidelity,
     Gates,
     LayerError,
-    check_gates,
     layer_errors,
+    measure_accuracy,
     measure_fidelity,
+    missed_gate,
 )
 
 Progress = Callable[[str, int, int], None]
@@ -32,6 +33,8 @@ class Verification:
     """What was proved. `violations` empty means fully integer.
 
     `agreement` is None when TFLM was not asked or refused the model; `refusal` says why it did.
+    `accuracy` (0 to 1) is that of a model without a float original; `samples` are what it, or the
+    `fidelity`, was measured on.
     """
 
     scheme: str
@@ -42,6 +45,8 @@ class Verification:
     agreement: Agreement | None
     refusal: str | None = None
     layers: tuple[LayerError, ...] = ()
+    accuracy: float | None = None
+    samples: int = 0
 
     @property
     def is_integer(self) -> bool:
@@ -56,22 +61,36 @@ class Verification:
             lines.append(f"NOT fully integer: {len(self.violations)} operators are not")
         else:
             lines.append(f"{self.scheme}: floats remain, as asked for")
-        fresh = "held-out samples" if self.held_out else "the calibration samples themselves"
+        fresh = "held-out samples" if self.held_out else "samples, also used for calibration"
         for f in self.fidelity:
             level = "equal to float" if f.sqnr_db is None else f"SQNR {f.sqnr_db:.1f} dB"
+            if f.sqnr_db is not None and f.sqnr_db < 1:
+                level += " (all noise: the float output is almost constant, or the data unfit)"
             line = f"output {f.output!r}: {level}, largest error {f.max_error:g}"
             if f.top1_agreement is not None:
                 line += f", same top class in {100 * f.top1_agreement:.1f} %"
             lines.append(f"{line} ({f.samples} {fresh})")
             if f.accuracy is not None and f.float_accuracy is not None:
-                lines.append(
-                    f"accuracy {100 * f.accuracy:.2f} %, float {100 * f.float_accuracy:.2f} %"
-                )
+                whose = f" of {f.output!r}" if len(self.fidelity) > 1 else ""
+                before, after = 100 * f.float_accuracy, 100 * f.accuracy
+                lines.append(f"accuracy{whose} {after:.2f} %, float {before:.2f} %")
+        if self.accuracy is not None:
+            lines.append(f"accuracy {100 * self.accuracy:.2f} % ({self.samples} samples)")
+        if not self.fidelity and self.samples:
+            lines.append("not compared with float: the model was quantized already")
         if self.agreement is not None:
             lines.append(self.agreement.line())
         if self.refusal is not None:
-            lines.append(f"TensorFlow Lite Micro cannot run it: {self.refusal}")
+            lines.append(f"not compared with TensorFlow Lite Micro: {self.refusal}")
         return lines
+
+
+class MissedGate(VerificationError):
+    """A limit was passed; `verification` is all that was found out."""
+
+    def __init__(self, message: str, hint: str, verification: Verification) -> None:
+        super().__init__(message, hint)
+        self.verification = verification
 
 
 def verify(
@@ -89,9 +108,9 @@ def verify(
     (whatever open_samples takes), and, with `engines`, the same in LiteRT and in TFLM, when that
     is installed.
 
-    Raises VerificationError when a gate fails, or when the two engines do not run the same
-    network. Operators that are not integer are returned, not raised: whether they may stay
-    depends on the target.
+    Raises MissedGate, which has the whole proof, when a gate fails, and VerificationError when the
+    two engines do not run the same network. Operators that are not integer are returned, not
+    raised: whether they may stay depends on the target.
     """
 
     def tell(step: int) -> None:
@@ -103,17 +122,20 @@ def verify(
     violations = tuple(find_violations(conversion.graph))
     results: list[Fidelity] = []
     worst: list[LayerError] = []
-    if samples is not None and len(samples) and not model.is_quantized:
-        results = measure_fidelity(model.tflite, conversion.tflite, conversion.graph, samples)
-        if layers:
-            worst = layer_errors(model, conversion, samples)
+    accuracy = None
+    if samples is not None and len(samples):
+        if model.is_quantized:
+            if samples.labels is not None:
+                accuracy = measure_accuracy(conversion.tflite, conversion.graph, samples)
+        else:
+            results = measure_fidelity(model.tflite, conversion.tflite, conversion.graph, samples)
+            worst = layer_errors(model, conversion, samples) if layers else []
     tell(1)
-    check_gates(results, gates or Gates())
     agreement = refusal = None
-    if engines and not violations and has_tflm():
+    if engines and not violations:
         agreement, refusal = _agreement(conversion, samples)
     tell(3)
-    return Verification(
+    verification = Verification(
         scheme=conversion.scheme,
         operators=len(conversion.graph.main.ops),
         violations=violations,
@@ -122,12 +144,20 @@ def verify(
         agreement=agreement,
         refusal=refusal,
         layers=tuple(worst),
+        accuracy=accuracy,
+        samples=0 if samples is None else len(samples),
     )
+    missed = missed_gate(results, accuracy, gates or Gates())
+    if missed:
+        raise MissedGate(*missed, verification)
+    return verification
 
 
 def _agreement(
     conversion: Conversion, samples: Samples | None
 ) -> tuple[Agreement | None, str | None]:
+    if not has_tflm():
+        return None, "the tflite-micro package is not installed"
     gaps = find_gaps(conversion.graph, load_table("tflm"))
     if gaps:
         return None, f"operator {gaps[0].op_index} {gaps[0].op_name}: {gaps[0].reason}"

@@ -1,7 +1,6 @@
-import statistics
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -9,13 +8,14 @@ from edgeq.cli import COMMANDS, cli, run
 
 
 def test_help_answers_in_under_a_third_of_a_second():
-    """The best of five, so that a busy machine does not fail it."""
+    """Its processor time, the best of five: other work on the machine must not fail it."""
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "edgeq", "--help"], check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.3, statistics.median(times)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) < 0.3, times
 
 
 def test_help_does_not_import_what_is_heavy():

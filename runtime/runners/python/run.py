@@ -14,6 +14,7 @@ tensorflow. Exit code: 0 fine, 1 outputs differ or a file is wrong, 2 usage or a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib
 import importlib.metadata
@@ -26,7 +27,7 @@ import struct
 import sys
 import sysconfig
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,6 +53,11 @@ FLOAT_STEPS = 255
 """A step of a float output, which has no scale, is this part of its golden values' range."""
 
 TOP = 5
+
+BASELINE = "baseline_float32.tflite"
+
+MOST_CLIPPED = 0.2
+"""Share of an input's values beyond what it holds, above which its scaling is doubted."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -453,11 +459,46 @@ def _first(wrong: Any, expected: Any, got: Any, tolerance: int) -> str:
 
 
 def bench(bundle: Bundle, runtime: Runtime, options: argparse.Namespace) -> bool:
-    if not check(bundle, runtime, options.num_threads):
-        print("not timed: the outputs are wrong")
-        return False
-    network = Network(runtime, bundle, False, options.num_threads)
-    inputs = [bundle.sample(i) for i in range(bundle.count)]
+    out = sys.stderr if options.json == "-" else sys.stdout
+    with contextlib.redirect_stdout(out):
+        if not check(bundle, runtime, options.num_threads):
+            print("not timed: the outputs are wrong")
+            return False
+        network = Network(runtime, bundle, False, options.num_threads)
+        samples = _time(network, [bundle.sample(i) for i in range(bundle.count)], options)
+        summary = summarize(samples)
+        _print_times(show(bundle.name), runtime, options, samples)
+        baseline = _bench_baseline(bundle, runtime, options)
+        if baseline is not None:
+            ratio = baseline["median_ms"] / summary["median_ms"]
+            print(f"{show(bundle.name)} is {ratio:.2f} times as fast as its float32 baseline")
+    if options.json:
+        _write_json(bundle, runtime, options, samples, summary, baseline)
+    return True
+
+
+def _bench_baseline(
+    bundle: Bundle, runtime: Runtime, options: argparse.Namespace
+) -> dict[str, float] | None:
+    """The float model of the same network on the same real numbers, where the bundle has it."""
+    if not (HERE / BASELINE).is_file():
+        return None
+    floats = [replace(port, dtype="float32", scale=None) for port in bundle.inputs]
+    outputs = [replace(port, dtype="float32", scale=None) for port in bundle.outputs]
+    model = _read(HERE / BASELINE)
+    original = replace(bundle, model=model, inputs=floats, outputs=outputs)
+    network = Network(runtime, original, False, options.num_threads)
+    inputs = [
+        [dequantize(stored, port) for port, stored in _pairs(bundle.inputs, bundle.sample(i))]
+        for i in range(bundle.count)
+    ]
+    samples = _time(network, inputs, options)
+    _print_times("float32 baseline", runtime, options, samples)
+    return summarize(samples)
+
+
+def _time(network: Network, inputs: list[list[Any]], options: argparse.Namespace) -> list[int]:
+    """Nanoseconds of each timed inference, after the warm-up."""
     for run in range(options.warmup_runs):
         network.run(inputs[run % len(inputs)])
     samples: list[int] = []
@@ -472,17 +513,20 @@ def bench(bundle: Bundle, runtime: Runtime, options: argparse.Namespace) -> bool
         before = time.perf_counter_ns()
         network.invoke()
         samples.append(time.perf_counter_ns() - before)
+    return samples
+
+
+def _print_times(
+    name: str, runtime: Runtime, options: argparse.Namespace, samples: list[int]
+) -> None:
     summary = summarize(samples)
     print(
-        f"{show(bundle.name)}: {runtime}, {options.num_threads} thread(s): "
+        f"{name}: {runtime}, {options.num_threads} thread(s): "
         + ", ".join(
             f"{key} {summary[key + '_ms']:.3f} ms" for key in ("median", "p95", "min", "max")
         )
         + f", {len(samples)} runs"
     )
-    if options.json:
-        _write_json(Path(options.json), bundle, runtime, options, samples, summary)
-    return True
 
 
 def summarize(samples: list[int]) -> dict[str, float]:
@@ -500,12 +544,12 @@ def summarize(samples: list[int]) -> dict[str, float]:
 
 
 def _write_json(
-    path: Path,
     bundle: Bundle,
     runtime: Runtime,
     options: argparse.Namespace,
     samples: list[int],
     summary: dict[str, float],
+    baseline: dict[str, float] | None,
 ) -> None:
     document = {
         "schema": "edgeq.run",
@@ -520,12 +564,17 @@ def _write_json(
         "warmup_runs": options.warmup_runs,
         "count": len(samples),
         **summary,
+        "float32_baseline": baseline,
         "samples_ns": samples,
     }
+    text = json.dumps(document) + "\n"
+    if options.json == "-":
+        sys.stdout.write(text)
+        return
     try:
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        Path(options.json).write_text(text, encoding="utf-8")
     except OSError as e:
-        raise Problem(f"{path}: {e.strerror or e}", "choose another file for --json") from e
+        raise Problem(f"{options.json}: {e.strerror or e}", "choose another file for --json") from e
 
 
 def classify(bundle: Bundle, runtime: Runtime, files: list[str]) -> None:
@@ -535,6 +584,9 @@ def classify(bundle: Bundle, runtime: Runtime, files: list[str]) -> None:
         if len(outputs) > 1:
             print(f"{show(port.name)}:")
         values = dequantize(stored, port).reshape(-1)
+        if values.size == 1:
+            print(f"{values[0]:.4f}")  # A single number is no ranking.
+            continue
         named = len(bundle.labels) == values.size
         for rank, index in enumerate(np.argsort(-values, kind="stable")[:TOP]):
             label = bundle.labels[index] if named else f"class {index}"
@@ -648,6 +700,13 @@ def quantize(values: Any, port: Port) -> Any:
     rounded = np.copysign(np.floor(np.abs(wide) + 0.5), wide) + port.zero_point
     rounded = np.where(np.isnan(rounded), port.zero_point, rounded)
     limits = np.iinfo(dtype)
+    beyond = float(np.mean((rounded < limits.min - 1) | (rounded > limits.max + 1)))
+    if beyond > MOST_CLIPPED:
+        print(
+            f"warning: {beyond:.0%} of {show(port.name)}'s values are outside of what it holds; "
+            "were they scaled as in training?",
+            file=sys.stderr,
+        )
     return np.clip(rounded, limits.min, limits.max).astype(dtype)
 
 
@@ -694,7 +753,7 @@ def parser() -> Parser:
     _option(timing, "--warmup-runs", type=whole(0), default=1, help="untimed (%(default)s)")
     _option(timing, "--min-secs", type=seconds, default=1.0, help="at least (%(default)s)")
     _option(timing, "--max-secs", type=seconds, default=150.0, help="at most (%(default)s)")
-    timing.add_argument("--json", metavar="FILE", help="write every sample there")
+    timing.add_argument("--json", metavar="FILE", help="write every sample there; - is stdout")
     using = commands.add_parser("classify", help="run one input and print the best classes")
     using.add_argument("input", nargs="+", metavar="INPUT", help=".npy, .npz or an image")
     return parser
