@@ -47,6 +47,16 @@ class Limits:
     attempts: int = 8
 
 
+_BETTER_LINE = "a shorter cable, another USB port or hub, or a lower baud rate may help; --trace shows the lines"
+
+_BAD_LINE = 20
+"""Exchanges that were damaged, and more than half of all: then it is no use to go on."""
+
+
+class BadLine(ProtocolError):
+    """The line damages so much that patience does not help."""
+
+
 class Restarted(DeviceFault):
     """The device restarted; what was loaded is lost. Sessions start over once."""
 
@@ -82,6 +92,7 @@ class Link:
         # Not from 0, lest the answer to a session before this one carries a number of ours.
         self._number = int.from_bytes(os.urandom(4), "little")
         self._piece = _PIECE
+        self._attempts = 0
         self.damaged = 0
 
     @property
@@ -175,8 +186,8 @@ class Link:
             smallest = count <= _MIN_PIECE
             try:
                 exchange(offset, count, None if smallest else 2)
-            except ProtocolError:
-                if smallest:
+            except ProtocolError as e:
+                if smallest or isinstance(e, BadLine):
                     raise
                 self._piece = max(_MIN_PIECE, count // 2)
                 continue

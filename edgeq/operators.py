@@ -15,7 +15,7 @@ from edgeq.targets import Target, choose_engine
 CUSTOM = "CUSTOM:"
 """What the name of a custom operator begins with in a Graph."""
 
-_ENGINE_TABLES = {"tflm": "tflm"}
+_ENGINE_TABLES = {"aot": "aot", "tflm": "tflm"}
 """Engines that are one program; the operators of any other are those of the interpreter."""
 
 _TYPED_INPUT = {

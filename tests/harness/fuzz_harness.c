@@ -1,10 +1,10 @@
 /* libFuzzer: any bytes, any of the networks. The first byte chooses, the rest goes over the link;
  * 0xFE in it stands for lost bytes.
  *
- *   clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -I../../runtime/include
- * \
- *       -I../../runtime/harness -I. fuzz_harness.c stub_model.c host_models.c \
- *       ../../runtime/harness/[star].c ../../runtime/core/[star].c -o /tmp/fuzz_harness
+ *   R=../../runtime
+ *   clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -I$R/include \
+ *       -I$R/harness -I. fuzz_harness.c stub_model.c host_models.c $R/harness/eq_*.c \
+ *       $R/core/eq_*.c -o /tmp/fuzz_harness
  *   python corpus.py unpack /tmp/corpus
  *   /tmp/fuzz_harness -max_total_time=600 -max_len=600 /tmp/corpus
  *

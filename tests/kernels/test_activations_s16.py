@@ -42,7 +42,7 @@ def unary(
 def test_sigmoid(tmp_path: Path, name: str) -> None:
     batch = Batch()
     for scale in SCALES:
-        for factor in (1.0, 1.3, 0.77):
+        for factor in (1.0, 1.3, 0.77, 0.61, 1.9):
             unary(batch, name, (scale * factor, UNIT))
     for shape in ((1,), (3,), (2, 3)):
         unary(batch, name, (2.0**-12, UNIT), shape)
@@ -58,7 +58,7 @@ def test_relu(tmp_path: Path, name: str) -> None:
             for ratio in (0.5, 0.9, 1.7, 2.0, 3.3):
                 unary(batch, name, (scale, scale * ratio), (1, 8, 8, 8))
         else:
-            for factor in (1.1, 1.3, 2.7):
+            for factor in (0.6, 1.1, 1.3, 2.7):
                 unary(batch, name, (scale * factor, scale * factor), (1, 8, 8, 8))
     unary(batch, name, (1e-3, 1e-3), (1, 1))
     batch.check(tmp_path)
