@@ -29,7 +29,6 @@ def svdf(
     zero_points: Sequence[int] = (3, -5),
     plain: bool = False,
     state_type: Any = np.int16,
-    is_variable: bool = True,
 ) -> None:
     """`scales` of input, feature weights, state, time weights, output; `plain`: weights are 1."""
     random = np.random.default_rng(len(batch.cases))
@@ -46,7 +45,7 @@ def svdf(
         bias = random.integers(-100000, 100000, units) * (not plain)
         b = m.tensor("b", (units,), np.int32, scales[2] * scales[3], data=bias)
         state = m.tensor("s", (batches, filters * memory), state_type, scales[2])
-        m.tensors[state].isVariable = is_variable
+        m.tensors[state].isVariable = True
         y = m.tensor("y", (batches, units), np.int8, scales[4], zero_points[1])
         m.op("SVDF", [x, f, t, b, state], [y], options("SVDF", rank=rank), version=3)
         return [x], [y]
@@ -78,7 +77,6 @@ def test_svdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("values", "reason"),
     [
         (dict(state_type=np.int8), "its state is int8"),
-        (dict(is_variable=False), "is no variable tensor"),
         (dict(scales=(0.02, 0.01, 1e-14, 0.0003, 0.05)), "scales its output up"),
     ],
 )
@@ -115,7 +113,7 @@ def lstm(
         def weights(size: int, scale: float) -> int:
             data = random.integers(-127, 128, (units, size))
             scale *= random.uniform(0.7, 1.3)
-            return m.tensor("w", (units, size), np.int8, scale, data=data)
+            return int(m.tensor("w", (units, size), np.int8, scale, data=data))
 
         sides = (times, batches) if time_major else (batches, times)
         x = m.tensor("x", (*sides, input_size), np.int8, scales[0], zero_points[0])
