@@ -11,12 +11,13 @@ from pathlib import Path
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
-from edgeq.bundle import BASELINE, MODEL, golden_files, write_bundle
+from edgeq.bundle import BASELINE, FIRMWARE, MODEL, golden_files, write_bundle
 from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.complexity import live_bytes
 from edgeq.conversion import Conversion
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
+from edgeq.firmware import Firmware, build_firmware, find_port, has_compiler
 from edgeq.manifest import describe
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
@@ -42,6 +43,7 @@ class Built:
     verification: Verification
     arena: Arena | None
     compiled: Compiled | None
+    firmware: Firmware | None
     notes: dict[str, str]
 
 
@@ -50,7 +52,8 @@ class _Plan:
     """What one target gets, settled before anything is written.
 
     `arena` is TensorFlow Lite Micro's, `compiled` the network in C by engine aot; each None where
-    the target has no use for it, or the engine cannot run the model.
+    the target has no use for it, or the engine cannot run the model. `firmware` serves the
+    compiled network on a serial line; None without a port for the target or without the compiler.
     """
 
     target: Target
@@ -58,6 +61,7 @@ class _Plan:
     export: Export
     arena: Arena | None
     compiled: Compiled | None
+    firmware: Firmware | None
     notes: dict[str, str]
 
 
@@ -191,7 +195,11 @@ def _plan(
         if not find_gaps(graph, load_table("aot")):
             compiled = compile_graph(export, target.core)
         _check_memory(target, engine, export, compiled)
-    return _Plan(target, engine, export, arena, compiled, notes(graph, table))
+    firmware = None
+    board = find_port(target)
+    if engine == "aot" and compiled is not None and board is not None and has_compiler():
+        firmware = build_firmware(target, board, export, compiled)
+    return _Plan(target, engine, export, arena, compiled, firmware, notes(graph, table))
 
 
 def _check_memory(target: Target, engine: str, export: Export, compiled: Compiled | None) -> None:
@@ -230,6 +238,7 @@ def _write(
         export.golden,
         plan.arena,
         plan.compiled,
+        plan.firmware,
         export.labels,
         data.images,
     )
@@ -245,6 +254,8 @@ def _write(
             litert_version=version("ai-edge-litert"),
         )
     )
+    if plan.firmware is not None:
+        files[FIRMWARE] = plan.firmware.image
     write_bundle(folder, manifest, files)
     return Built(
         plan.target,
@@ -254,6 +265,7 @@ def _write(
         verification,
         plan.arena,
         plan.compiled,
+        plan.firmware,
         plan.notes,
     )
 

@@ -47,7 +47,10 @@ class Limits:
     attempts: int = 8
 
 
-_BETTER_LINE = "a shorter cable, another USB port or hub, or a lower baud rate may help; --trace shows the lines"
+_BETTER_LINE = (
+    "a shorter cable, another USB port or hub, or a lower baud rate may help; --trace shows the "
+    "lines"
+)
 
 _BAD_LINE = 20
 """Exchanges that were damaged, and more than half of all: then it is no use to go on."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena
-from edgeq.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA, SCHEMA_VERSION
+from edgeq.bundle import FIRMWARE, GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA, SCHEMA_VERSION
 from edgeq.codegen.aot import Compiled
 from edgeq.complexity import live_bytes, parameters, total_macs
 from edgeq.documents import encode
+from edgeq.firmware import Firmware
 from edgeq.golden import Golden
 from edgeq.graph import Port
 from edgeq.pipeline import Prepared
@@ -31,6 +32,7 @@ def describe(
     golden: Golden,
     arena: Arena | None,
     compiled: Compiled | None,
+    firmware: Firmware | None,
     labels: Sequence[str],
     images: ImageOptions | None,
 ) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def describe(
             "arena_lower_bound": compiled.plan.lower_bound,
             "weights_bytes": compiled.weights_size,
         },
+        "firmware": firmware and {"file": FIRMWARE, "compiler": firmware.compiler},
         "proof": {
             "fully_integer": verification.is_integer,
             "fidelity": [encode(f) for f in verification.fidelity],

@@ -156,6 +156,8 @@ def _show(built: list[Built]) -> None:
                 f"  as C (aot): arena {b.compiled.plan.size} bytes, constants "
                 f"{b.compiled.weights_size} bytes"
             )
+        if b.firmware:
+            console.say("  firmware that answers on a serial line: firmware/firmware.elf")
         if b.arena:
             console.say(
                 f"  with TensorFlow Lite Micro: arena {b.arena.size} bytes ({b.arena.measured} "
