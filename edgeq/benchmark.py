@@ -160,7 +160,7 @@ def _check_exactly(subject: Subject, graph: Graph, bundle: Bundle) -> None:
     assert golden is not None
     if not golden.exact:
         return
-    if bundle.manifest.get("engine") == "tflm":
+    if bundle.manifest.get("engine") in ("aot", "tflm"):
         if not has_tflm():
             return
         network = tflm(subject.tflite, graph)

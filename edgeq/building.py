@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
-from edgeq.bundle import BASELINE, MODEL, golden_files, write_bundle
+from edgeq.bundle import BASELINE, FIRMWARE, MODEL, golden_files, write_bundle
 from edgeq.codegen import Export, generate
+from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.complexity import live_bytes
 from edgeq.conversion import Conversion
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
-from edgeq.golden import Golden
+from edgeq.firmware import Firmware, build_firmware, find_port, has_compiler
 from edgeq.manifest import describe
-from edgeq.operators import find_gaps, notes, table_for
+from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
 from edgeq.reference import golden_count, make_golden
-from edgeq.samples import Samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.targets import Target
 from edgeq.verification import Gates, Verification, find_violations, verify, violation_table
@@ -32,7 +32,8 @@ from edgeq.verification.proof import fresh_inputs
 class Built:
     """One finished bundle, and what was proved on the way.
 
-    `notes` are limits of the engine that concern operators of this model, by operator.
+    `arena` is TensorFlow Lite Micro's, `compiled` the network in C, for microcontrollers. `notes`
+    are limits of the engine that concern operators of this model, by operator.
     """
 
     target: Target
@@ -41,17 +42,26 @@ class Built:
     prepared: Prepared
     verification: Verification
     arena: Arena | None
+    compiled: Compiled | None
+    firmware: Firmware | None
     notes: dict[str, str]
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What one target gets, settled before anything is written."""
+    """What one target gets, settled before anything is written.
+
+    `arena` is TensorFlow Lite Micro's, `compiled` the network in C by engine aot; each None where
+    the target has no use for it, or the engine cannot run the model. `firmware` serves the
+    compiled network on a serial line; None without a port for the target or without the compiler.
+    """
 
     target: Target
     engine: str
-    golden: Golden
+    export: Export
     arena: Arena | None
+    compiled: Compiled | None
+    firmware: Firmware | None
     notes: dict[str, str]
 
 
@@ -96,10 +106,10 @@ def build(
         progress=progress,
     )
     plans = [
-        _plan(target, chosen, prepared.conversion, prepared.evaluation)
+        _plan(target, chosen, prepared, labels, data)
         for target, chosen in zip(targets, engines, strict=True)
     ]
-    return [_write(Path(output), plan, prepared, verification, labels, data) for plan in plans]
+    return [_write(Path(output), plan, prepared, verification, data) for plan in plans]
 
 
 def _engine(target: Target, engine: str | None) -> str:
@@ -152,8 +162,10 @@ def _refuse_floats(conversion: Conversion, targets: Sequence[Target], allow_floa
         )
 
 
-def _plan(target: Target, engine: str, conversion: Conversion, samples: Samples | None) -> _Plan:
-    graph, tflite = conversion.graph, conversion.tflite
+def _plan(
+    target: Target, engine: str, prepared: Prepared, labels: Sequence[str], data: Data
+) -> _Plan:
+    graph, tflite = prepared.conversion.graph, prepared.conversion.tflite
     table = table_for(target, engine)
     gaps = find_gaps(graph, table)
     if gaps:
@@ -162,66 +174,100 @@ def _plan(target: Target, engine: str, conversion: Conversion, samples: Samples 
             + "\n".join(f"  operator {g.op_index} {g.op_name}: {g.reason}" for g in gaps),
             hint=gaps[0].hint,
         )
-    if target.flash is not None and len(tflite) > target.flash:
-        raise DoesNotFit(
-            f"{target.name} has {target.flash} bytes of flash; the model alone needs {len(tflite)}",
-            hint="use fewer channels, or a target with more flash: edgeq targets",
-        )
-    inputs = fresh_inputs(graph, samples, golden_count(graph))
-    golden = make_golden(tflite, graph, engine, inputs)
-    arena = None
-    if target.core is not None:
-        arena = find_arena(tflite, graph, target.core, inputs[0])
-        if target.ram is not None and arena.size > target.ram:
-            raise DoesNotFit(
-                f"{target.name} has {target.ram} bytes of RAM; the tensor arena alone needs "
-                f"{arena.size}",
-                hint=f"{max(live_bytes(graph))} bytes of activations are alive at once: use "
-                "smaller inputs or fewer channels in the first layers",
-            )
-    return _Plan(target, engine, golden, arena, notes(graph, table))
-
-
-def _write(
-    output: Path,
-    plan: _Plan,
-    prepared: Prepared,
-    verification: Verification,
-    labels: Sequence[str],
-    data: Data,
-) -> Built:
-    model, conversion, target = prepared.model, prepared.conversion, plan.target
-    folder = output / target.name
-    has_baseline = target.runs_python and conversion.scheme != "float32" and not model.is_quantized
-    manifest = describe(
-        target, plan.engine, prepared, verification, plan.golden, plan.arena, labels, data.images
-    )
+    inputs = fresh_inputs(graph, prepared.evaluation, golden_count(graph))
     export = Export(
-        name=model.name,
-        graph=conversion.graph,
-        tflite=conversion.tflite,
-        sha256=hashlib.sha256(conversion.tflite).hexdigest(),
+        name=prepared.model.name,
+        graph=graph,
+        tflite=tflite,
+        sha256=hashlib.sha256(tflite).hexdigest(),
         labels=tuple(labels),
         command=_command(prepared, target, data),
         version=__version__,
-        golden=plan.golden,
-        arena=plan.arena,
-        has_baseline=has_baseline,
+        golden=make_golden(tflite, graph, engine, inputs),
+        has_baseline=_keeps_baseline(prepared, target),
         takes_images=data.images is not None,
     )
-    files: dict[str, str | bytes] = {MODEL: conversion.tflite, **golden_files(plan.golden)}
-    if has_baseline:
-        files[BASELINE] = model.tflite
+    arena = compiled = None
+    if target.core is not None:
+        if not find_gaps(graph, load_table("tflm")):
+            arena = find_arena(tflite, graph, target.core, inputs[0])
+            export = replace(export, arena=arena)
+        if not find_gaps(graph, load_table("aot")):
+            compiled = compile_graph(export, target.core)
+        _check_memory(target, engine, export, compiled)
+    firmware = None
+    board = find_port(target)
+    if engine == "aot" and compiled is not None and board is not None and has_compiler():
+        firmware = build_firmware(target, board, export, compiled)
+    return _Plan(target, engine, export, arena, compiled, firmware, notes(graph, table))
+
+
+def _check_memory(target: Target, engine: str, export: Export, compiled: Compiled | None) -> None:
+    """Raise DoesNotFit when the network alone is beyond the target's flash or RAM."""
+    if engine == "aot" and compiled is not None:
+        flash, ram = compiled.weights_size, compiled.plan.size
+    else:
+        flash, ram = len(export.tflite), export.arena.size if export.arena else 0
+    if target.flash is not None and flash > target.flash:
+        raise DoesNotFit(
+            f"{target.name} has {target.flash} bytes of flash; the model alone needs {flash}",
+            hint="use fewer channels, or a target with more flash: edgeq targets",
+        )
+    if target.ram is not None and ram > target.ram:
+        raise DoesNotFit(
+            f"{target.name} has {target.ram} bytes of RAM; the tensor arena alone needs {ram}",
+            hint=f"{max(live_bytes(export.graph))} bytes of activations are alive at once: use "
+            "smaller inputs or fewer channels in the first layers",
+        )
+
+
+def _keeps_baseline(prepared: Prepared, target: Target) -> bool:
+    is_float = prepared.conversion.scheme == "float32"
+    return target.runs_python and not is_float and not prepared.model.is_quantized
+
+
+def _write(
+    output: Path, plan: _Plan, prepared: Prepared, verification: Verification, data: Data
+) -> Built:
+    export, folder = plan.export, output / plan.target.name
+    manifest = describe(
+        plan.target,
+        plan.engine,
+        prepared,
+        verification,
+        export.golden,
+        plan.arena,
+        plan.compiled,
+        plan.firmware,
+        export.labels,
+        data.images,
+    )
+    files: dict[str, str | bytes] = {MODEL: export.tflite, **golden_files(export.golden)}
+    if export.has_baseline:
+        files[BASELINE] = prepared.model.tflite
     files.update(
         generate(
-            target,
+            plan.target,
             export,
+            plan.compiled,
             proof=verification.lines(),
             litert_version=version("ai-edge-litert"),
         )
     )
+    if plan.firmware is not None:
+        files[FIRMWARE] = plan.firmware.image
     write_bundle(folder, manifest, files)
-    return Built(target, plan.engine, folder, prepared, verification, plan.arena, plan.notes)
+    return Built(
+        plan.target,
+        plan.engine,
+        folder,
+        prepared,
+        verification,
+        plan.arena,
+        plan.compiled,
+        plan.firmware,
+        plan.notes,
+    )
 
 
 def _command(prepared: Prepared, target: Target, data: Data) -> str:

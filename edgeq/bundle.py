@@ -35,6 +35,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MODEL = "model.tflite"
 BASELINE = "baseline_float32.tflite"
+FIRMWARE = "firmware/firmware.elf"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 

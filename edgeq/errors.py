@@ -12,6 +12,17 @@ EdgeqError                 what went wrong, where, and (hint) what to do next
 ├── WorkerError            a child process failed
 │   ├── WorkerCrash        … it died                                                       exit 1
 │   └── WorkerTimeout      … it did not answer in time                                     exit 1
+├── DeviceError            a device, or the way to it, fails                               exit 1
+│   ├── NoDevice           … there is none, or not at that port                            exit 1
+│   ├── DeviceBusy         … another program has its port                                  exit 1
+│   ├── DevicePermission   … this user may not open its port                               exit 1
+│   ├── NoReply            … it says nothing                                               exit 1
+│   ├── Garbage            … what it says is no language of edgeq's                        exit 1
+│   ├── ProtocolError      … one line of it is not what it should be                       exit 1
+│   ├── DeviceLost         … it went away                                                  exit 1
+│   ├── DeviceFault        … it crashed, restarted or reports an error of its own          exit 1
+│   ├── StaleFirmware      … it runs another model, or another version of the harness      exit 1
+│   └── FlashError         … it could not be flashed                                       exit 1
 └── DoesNotFit             the target lacks the memory or an operator                      exit 3
 """
 
@@ -73,6 +84,50 @@ class WorkerCrash(WorkerError):
 
 
 class WorkerTimeout(WorkerError):
+    pass
+
+
+class DeviceError(EdgeqError):
+    pass
+
+
+class NoDevice(DeviceError):
+    pass
+
+
+class DeviceBusy(DeviceError):
+    pass
+
+
+class DevicePermission(DeviceError):
+    pass
+
+
+class NoReply(DeviceError):
+    pass
+
+
+class Garbage(DeviceError):
+    pass
+
+
+class ProtocolError(DeviceError):
+    pass
+
+
+class DeviceLost(DeviceError):
+    pass
+
+
+class DeviceFault(DeviceError):
+    pass
+
+
+class StaleFirmware(DeviceError):
+    pass
+
+
+class FlashError(DeviceError):
     pass
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena
-from edgeq.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA, SCHEMA_VERSION
+from edgeq.bundle import FIRMWARE, GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA, SCHEMA_VERSION
+from edgeq.codegen.aot import Compiled
 from edgeq.complexity import live_bytes, parameters, total_macs
 from edgeq.documents import encode
+from edgeq.firmware import Firmware
 from edgeq.golden import Golden
 from edgeq.graph import Port
 from edgeq.pipeline import Prepared
@@ -29,6 +31,8 @@ def describe(
     verification: Verification,
     golden: Golden,
     arena: Arena | None,
+    compiled: Compiled | None,
+    firmware: Firmware | None,
     labels: Sequence[str],
     images: ImageOptions | None,
 ) -> dict[str, Any]:
@@ -85,6 +89,13 @@ def describe(
             "sha256": calibration.sha256,
         },
         "arena": arena and asdict(arena),
+        "aot": compiled
+        and {
+            "arena": compiled.plan.size,
+            "arena_lower_bound": compiled.plan.lower_bound,
+            "weights_bytes": compiled.weights_size,
+        },
+        "firmware": firmware and {"file": FIRMWARE, "compiler": firmware.compiler},
         "proof": {
             "fully_integer": verification.is_integer,
             "fidelity": [encode(f) for f in verification.fidelity],

@@ -15,7 +15,7 @@ from edgeq.targets import Target, choose_engine
 CUSTOM = "CUSTOM:"
 """What the name of a custom operator begins with in a Graph."""
 
-_ENGINE_TABLES = {"tflm": "tflm"}
+_ENGINE_TABLES = {"aot": "aot", "tflm": "tflm"}
 """Engines that are one program; the operators of any other are those of the interpreter."""
 
 _TYPED_INPUT = {
@@ -111,7 +111,7 @@ def find_gaps(graph: Graph, table: OperatorTable) -> list[Gap]:
     gaps = []
     for number, subgraph in graph.reachable():
         for op in subgraph.ops:
-            dtype = _main_type(op, subgraph)
+            dtype = main_type(op, subgraph)
             problem = _problem(op, dtype, table)
             if problem:
                 gaps.append(Gap(op.index, op.name, op.version, dtype, *problem, number))
@@ -183,7 +183,7 @@ def _other_scheme(dtype: str, types: tuple[str, ...]) -> str:
     return "replace the layer, or move it out of the model"
 
 
-def _main_type(op: Op, subgraph: Subgraph) -> str | None:
+def main_type(op: Op, subgraph: Subgraph) -> str | None:
     """The type that a table's `types` speak of: of the value, not of an axis or a condition."""
     if op.name == "READ_VARIABLE":  # Its only input is the variable's handle.
         return subgraph.tensors[op.outputs[0]].dtype if op.outputs else None

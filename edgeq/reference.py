@@ -28,13 +28,14 @@ def golden_count(graph: Graph) -> int:
 def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Arrays]) -> Golden:
     """The golden vectors of `inputs` (as stored) for a device that runs `engine`.
 
-    "tflm": TensorFlow Lite Micro itself. Else LiteRT's portable reference kernels, which compute
-    the same integers on every processor; where they lack an operator, or a float one is left,
-    the vectors are not exact. The tolerance is how far LiteRT's fast kernels are from them on
-    these inputs, at least one step: processors round in different ways.
+    "tflm", and "aot", which computes the same: TensorFlow Lite Micro itself. Else LiteRT's portable
+    reference kernels, which compute the same integers on every processor; where they lack an
+    operator, or a float one is left, the vectors are not exact. The tolerance is how far LiteRT's
+    fast kernels are from them on these inputs, at least one step: processors round in different
+    ways.
     """
     exact = not find_violations(graph)
-    if engine == "tflm":
+    if engine in ("aot", "tflm"):
         with tflm(tflite, graph) as network:
             outputs = list(run(network, inputs))
         reference = f"TensorFlow Lite Micro (tflite-micro {version('tflite-micro')})"

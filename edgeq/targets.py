@@ -72,7 +72,7 @@ FAMILIES = {
             optional=frozenset(
                 {"clock_hz", "flash", "ram", "transport", "flasher", "usb_ids", "sim"}
             ),
-            engines=("tflm",),
+            engines=("aot", "tflm"),
             transports=("serial",),
             integer_only=True,
         ),

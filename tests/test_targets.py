@@ -178,13 +178,13 @@ def test_missing_file(given: str) -> None:
 
 def test_engines_are_chosen_or_refused() -> None:
     target = load_target("cortex-m4")
-    assert choose_engine(target) == "tflm"
+    assert choose_engine(target) == "aot"
     assert choose_engine(target, "tflm") == "tflm"
     with pytest.raises(UsageError, match="cortex-m4 has no engine 'litert'"):
         choose_engine(target, "litert")
     with pytest.raises(UsageError, match="unknown engine 'tfml'") as error:
         choose_engine(target, "tfml")
-    assert error.value.hint == "engines of cortex-m4: tflm"
+    assert error.value.hint == "engines of cortex-m4: aot, tflm"
 
 
 # --- Mistakes --------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_the_sound_files_load(tmp_path: Path) -> None:
         ("engines", '"tflm"', "engines must be a list, not text in quotes", None),
         ("engines", "[]", "engines is an empty list", "the first is the default"),
         ("engines", '["tfml"]', "engines: 'tfml' is unknown here", "did you mean tflm?"),
-        ("engines", '["litert"]', "engines: 'litert' is unknown here", "engines is tflm"),
+        ("engines", '["litert"]', "engines: 'litert' is unknown here", "engines is aot or tflm"),
         ("engines", '["tflm", "tflm"]', "engines has 'tflm' twice", "list it once"),
         ("transport", '"ssh"', "transport: 'ssh' is unknown here", "transport is serial"),
         ("usb_ids", '["0483:374B"]', "usb_ids: '0483:374B' is wrong", "lower-case hex"),

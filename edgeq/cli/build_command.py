@@ -151,10 +151,17 @@ def _show(built: list[Built]) -> None:
     _show_proof(first.verification)
     for b in built:
         console.say(f"{b.target.name}: {_near(b.folder)}", style="bold green")
+        if b.compiled:
+            console.say(
+                f"  as C (aot): arena {b.compiled.plan.size} bytes, constants "
+                f"{b.compiled.weights_size} bytes"
+            )
+        if b.firmware:
+            console.say("  firmware that answers on a serial line: firmware/firmware.elf")
         if b.arena:
             console.say(
-                f"  tensor arena {b.arena.size} bytes ({b.arena.measured} measured, "
-                f"{b.arena.scratch} for CMSIS-NN)"
+                f"  with TensorFlow Lite Micro: arena {b.arena.size} bytes ({b.arena.measured} "
+                f"measured, {b.arena.scratch} for CMSIS-NN)"
             )
     folder = _near(first.folder)
     console.note(f"next: read {folder}/README.md")
@@ -206,5 +213,6 @@ def _facts(built: Built) -> dict[str, Any]:
         "bytes": len(built.prepared.conversion.tflite),
         "verification": encode(built.verification),
         "arena": encode(built.arena) if built.arena else None,
+        "aot_arena": built.compiled.plan.size if built.compiled else None,
         "notes": dict(built.notes),
     }

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edgeq import resources
 from edgeq.codegen import kotlin, python_runner, tflm
+from edgeq.codegen.aot import Compiled
 from edgeq.codegen.facts import ArenaFact, Export
 from edgeq.codegen.python_runner import LITERT_VERSION
 from edgeq.codegen.readme import readme
@@ -20,16 +22,22 @@ from edgeq.targets import Target
 __all__ = ["ArenaFact", "Export", "generate", "generate_family", "readme"]
 
 
+AOT = "aot"
+"""The folder of a bundle that holds the network compiled to C."""
+
+
 def generate(
     target: Target,
     export: Export,
+    compiled: Compiled | None = None,
     *,
     proof: Sequence[str] = (),
     litert_version: str = LITERT_VERSION,
 ) -> dict[str, str | bytes]:
     """The files of a bundle for `target` but for manifest.json, model.tflite and golden/*.npz.
 
-    `proof` is what was verified, a line each, for the README. `litert_version` is that of the
+    `compiled` is the network in C, which becomes a folder of its own that builds alone. `proof` is
+    what was verified, a line each, for the README. `litert_version` is that of the
     golden outputs' reference. Raises what generate_family raises.
     """
     interpreter = target.interpreter or "litert"
@@ -53,8 +61,23 @@ def generate(
         cflags=target.core.cflags if target.core else (),
         interpreter=interpreter,
         pythons=target.python,
+        compiled=compiled,
     )
+    if compiled is not None:
+        files.update(_aot_folder(export, compiled, files))
     return {"README.md": text, **files}
+
+
+def _aot_folder(
+    export: Export, compiled: Compiled, files: Mapping[str, str | bytes]
+) -> dict[str, str | bytes]:
+    """The network in C with what its users include beside it, and two ways to build it."""
+    shared = (f"{export.name}_io.h", f"{export.name}_golden.h", "edgeq_quantize.h")
+    inside: dict[str, str | bytes] = dict(compiled.files)
+    inside |= {name: files[name] for name in shared}
+    for name in ("Makefile", "CMakeLists.txt"):
+        inside[name] = resources.path("runtime", "aot", name).read_text(encoding="utf-8")
+    return {f"{AOT}/{name}": text for name, text in inside.items()}
 
 
 def generate_family(

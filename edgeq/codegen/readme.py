@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgeq.codegen.aot import Compiled
 from edgeq.codegen.facts import Export
 from edgeq.codegen.kotlin import ASSET, object_name
 from edgeq.codegen.python_runner import python_releases
@@ -22,14 +23,16 @@ def readme(
     cflags: Sequence[str] = (),
     interpreter: str = "litert",
     pythons: Sequence[str] = (),
+    compiled: Compiled | None = None,
 ) -> str:
     """Markdown: what the bundle holds, what to do with it, and the facts about the model.
 
     `target` is the target's title, `proof` what was verified, a line each, `cflags` what the
-    compiler needs for a Cortex-M core, `interpreter` and `pythons` a Linux target's.
+    compiler needs for a Cortex-M core, `interpreter` and `pythons` a Linux target's, `compiled` the
+    network in C.
     """
     commands, files = {
-        "cortex-m": lambda: _cortex_m(export, cflags),
+        "cortex-m": lambda: _cortex_m(export, cflags, compiled),
         "android": lambda: _android(export),
     }.get(family, lambda: _python(interpreter, pythons))()
     listed = [
@@ -100,7 +103,9 @@ an .npz or, where the manifest says how to scale pixels (and Pillow is there), a
     ]
 
 
-def _cortex_m(export: Export, cflags: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+def _cortex_m(
+    export: Export, cflags: Sequence[str], compiled: Compiled | None
+) -> tuple[str, list[tuple[str, str]]]:
     name = export.name
 
     def tensor(port: Port, side: str) -> str:
@@ -108,6 +113,8 @@ def _cortex_m(export: Export, cflags: Sequence[str]) -> tuple[str, list[tuple[st
 
     flags = " ".join(comment(f) for f in (*cflags, "-O2", "-DTF_LITE_STATIC_MEMORY"))
     text = f"""\
+{_aot(export, compiled, cflags)}### With TensorFlow Lite Micro
+
 With TensorFlow Lite Micro (github.com/tensorflow/tflite-micro) in $TFLM, in this folder:
 
     make -C $TFLM -f tensorflow/lite/micro/tools/make/Makefile TARGET=cortex_m_generic \\
@@ -152,7 +159,36 @@ Quantizing rounds as TFLite does. Where two of edgeq's models meet in one file, 
         (f"{name}_golden.h", "the golden vectors as arrays, for the check only"),
         ("edgeq_quantize.h", "rounding as TFLite does, without libm"),
         ("main.cc, edgeq_network.h", "the golden check as a program"),
+        *([("aot/", "the network in C, with its kernels; builds alone")] if compiled else []),
     ]
+
+
+def _aot(export: Export, compiled: Compiled | None, cflags: Sequence[str]) -> str:
+    if compiled is None:
+        return ""
+    name, upper = export.name, export.name.upper()
+    flags = " ".join(comment(f) for f in ("-O2", *cflags))
+    return f"""\
+### Without any library: the network in C
+
+The folder aot/ is all of it, in C99 without heap: {compiled.weights_size} bytes of constants and an
+arena of {compiled.plan.size} bytes. Compile its .c files into your firmware, or:
+
+    make -C aot CC=arm-none-eabi-gcc CFLAGS="{flags}"
+
+    #include "{name}.h"
+
+    static uint8_t arena[{upper}_ARENA_SIZE] EQ_ALIGNED;
+
+    eq_model_init(&{name}_model, arena, sizeof arena);               // once
+    memcpy(eq_model_input(&{name}_model, arena, 0), stored, {upper}_INPUT_0_BYTES);
+    eq_model_invoke(&{name}_model, arena);
+    result = eq_model_output(&{name}_model, arena, 0);               // until the next call
+
+It gives TensorFlow Lite Micro's bytes. `{name}_io.h` has shapes, scales and quantizing,
+`{name}_golden.h` the golden vectors to check it with.
+
+"""
 
 
 def _tflm_arch(cflags: Sequence[str]) -> str:

@@ -1,0 +1,165 @@
+"""Arithmetic of two activations beyond ADD of int8, int8 and int16: eq_arithmetic.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeq.codegen.aot.elementwise import Fields, broadcast, in_place
+from edgeq.codegen.aot.layer import (
+    Call,
+    Emitter,
+    Input,
+    LayerCode,
+    Output,
+    Struct,
+    input_tensor,
+    label,
+    output_tensor,
+    quantization,
+    refuse,
+)
+from edgeq.codegen.aot.multipliers import (
+    LIMITS,
+    activation_range,
+    quantize_multiplier,
+    requantize_pairs,
+)
+from edgeq.graph import Op, Subgraph, Tensor
+from edgeq.targets import Core
+
+SUFFIXES = {"int8": "s8", "int16": "s16"}
+"""What the names of kernels for a type end with."""
+
+_SUM_LEFT_SHIFT = {"int8": 20, "int16": 15}
+_SQUARE_LEFT_SHIFT = {"int8": 7, "int16": 0}
+
+
+def add_or_sub(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+    """ADD of int16, and SUB, whose factors TFLM's tree has in float32 and its wheel in float64."""
+    a, b, output = _tensors(op, subgraph)
+    scales = [quantization(op, t).scale for t in (a, b)]
+    common = 2.0 * max(scales)
+    left_shift = _SUM_LEFT_SHIFT[output.dtype]
+    after = common / ((1 << left_shift) * quantization(op, output).scale)
+    factors = (scales[0] / common, scales[1] / common, after)
+    # TFLM aborts where a factor is not below 1.
+    if any(factor >= 1 or quantize_multiplier(factor)[1] > 0 for factor in factors):
+        raise refuse(op, "its output's scale is too small beside its inputs'", "quantize it again")
+    limits = activation_range(op, output, str(op.options["activation"]))
+    return _of_addends(op, subgraph, op.name.lower(), left_shift, factors, limits)
+
+
+def squared_difference(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+    a, b, output = _tensors(op, subgraph)
+    if output.dtype == "int16":
+        _refuse_zero_points(op, a, b, output)
+    scales = [quantization(op, t).scale for t in (a, b)]
+    common = 2.0 * max(scales)
+    left_shift = _SQUARE_LEFT_SHIFT[output.dtype]
+    after = common * common / ((1 << 2 * left_shift) * quantization(op, output).scale)
+    factors = (scales[0] / common, scales[1] / common, after)
+    limits = LIMITS[output.dtype]
+    return _of_addends(op, subgraph, "squared_difference", left_shift, factors, limits)
+
+
+def mul(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+    a, b, output = _tensors(op, subgraph)
+    if output.dtype == "int16":
+        _refuse_zero_points(op, a, b, output)
+    factor = quantization(op, a).scale * quantization(op, b).scale / quantization(op, output).scale
+    multiplier, shift = _multiplier(op, factor)
+    low, high = activation_range(op, output, str(op.options["activation"]))
+    fields: Fields = (
+        ("shape", broadcast(op, a, b, output)),
+        ("a_zero_point", quantization(op, a).zero_point),
+        ("b_zero_point", quantization(op, b).zero_point),
+        ("multiplier", multiplier),
+        ("shift", shift),
+        ("output_zero_point", quantization(op, output).zero_point),
+        ("output_min", low),
+        ("output_max", high),
+    )
+    return _layer(op, subgraph, "mul", "eq_mul_t", fields)
+
+
+def maximum(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+    """MAXIMUM and MINIMUM: of stored values, as in TFLM, which looks at no scale."""
+    fields = broadcast(op, *_tensors(op, subgraph))
+    return _layer(op, subgraph, op.name.lower(), "eq_broadcast_t", fields)
+
+
+def _tensors(op: Op, subgraph: Subgraph) -> tuple[Tensor, Tensor, Tensor]:
+    """Both inputs and the output, which must be of one type."""
+    a, b = input_tensor(op, subgraph, 0), input_tensor(op, subgraph, 1)
+    output = output_tensor(op, subgraph)
+    if not a.dtype == b.dtype == output.dtype:
+        raise refuse(op, f"it makes {output.dtype} of {a.dtype} and {b.dtype}")
+    return a, b, output
+
+
+def _refuse_zero_points(op: Op, *tensors: Tensor) -> None:
+    if any(quantization(op, t).zero_point for t in tensors):
+        raise refuse(op, "an int16 tensor of it has a zero point", "quantize the model again")
+
+
+def _multiplier(op: Op, factor: float) -> tuple[int, int]:
+    multipliers, shifts = requantize_pairs(op, [factor])
+    return int(multipliers[0]), int(shifts[0])
+
+
+def _of_addends(
+    op: Op,
+    subgraph: Subgraph,
+    operator: str,
+    left_shift: int,
+    factors: Sequence[float],
+    limits: tuple[int, int],
+) -> LayerCode:
+    a, b, output = _tensors(op, subgraph)
+    multiplier, shift = _multiplier(op, factors[2])
+    fields: Fields = (
+        ("shape", broadcast(op, a, b, output)),
+        ("left_shift", left_shift),
+        ("a", _addend(op, a, factors[0])),
+        ("b", _addend(op, b, factors[1])),
+        ("output_multiplier", multiplier),
+        ("output_shift", shift),
+        ("output_zero_point", quantization(op, output).zero_point),
+        ("output_min", limits[0]),
+        ("output_max", limits[1]),
+    )
+    return _layer(op, subgraph, operator, "eq_add_t", fields)
+
+
+def _addend(op: Op, tensor: Tensor, factor: float) -> Fields:
+    multiplier, shift = quantize_multiplier(factor)
+    zero_point = quantization(op, tensor).zero_point
+    return (("zero_point", zero_point), ("multiplier", multiplier), ("shift", shift))
+
+
+def _layer(op: Op, subgraph: Subgraph, operator: str, ctype: str, fields: Fields) -> LayerCode:
+    a, b, output = _tensors(op, subgraph)
+    name, kernel = label(op), f"eq_{operator}_{SUFFIXES[output.dtype]}"
+    return LayerCode(
+        calls=(Call(kernel, (f"&{name}", Input(0), Input(1), Output())),),
+        constants=(Struct(name, ctype, fields),),
+        sources=(f"{kernel}.c",),
+        headers=("eq_arithmetic.h", "eq_elementwise.h", "eq_broadcast.h", "eq_requantize.h"),
+        overlaps=in_place(a, b, output),
+    )
+
+
+EMITTERS: dict[tuple[str, str], Emitter] = {
+    ("ADD", "int16"): add_or_sub,
+    **{
+        (name, dtype): emitter
+        for name, emitter in (
+            ("MAXIMUM", maximum),
+            ("MINIMUM", maximum),
+            ("MUL", mul),
+            ("SQUARED_DIFFERENCE", squared_difference),
+            ("SUB", add_or_sub),
+        )
+        for dtype in SUFFIXES
+    },
+}

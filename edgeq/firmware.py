@@ -1,0 +1,139 @@
+"""A firmware image that serves one compiled network on a serial line: edgeq bench's other end.
+
+The network and its kernels are compiled at -O2, the harness and the board's own code at -Os.
+runtime/ports/README.md has the same by hand. No debug information: the image holds no paths, so
+the same compiler makes the same bytes anywhere.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq import resources
+from edgeq.codegen.aot import Compiled
+from edgeq.codegen.facts import Export
+from edgeq.documents import decode, read_toml
+from edgeq.errors import ConversionError, DoesNotFit, EdgeqError
+from edgeq.targets import Core, Target, load_core
+from edgeq.transports.process import run
+
+COMPILER = "arm-none-eabi-gcc"
+COMPILE_LIMIT = 120.0
+FIRMWARE_VERSION = 1
+"""Of what edgeq_firmware.h must define; runtime/ports/main.c checks it."""
+
+_FLAGS = ("-std=c99", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
+_INSTALL = "edgeq doctor has the line that installs it"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A board's own code: runtime/ports/<board>/port.toml, paths in runtime/."""
+
+    core: str
+    sources: tuple[str, ...]
+    includes: tuple[str, ...]
+    linker_script: str
+    linker_paths: tuple[str, ...]
+    emulator: str | None = None
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """An ELF image, and the compiler that made it."""
+
+    image: bytes
+    compiler: str
+
+
+def find_port(target: Target) -> Port | None:
+    """The port of `target`, or of the virtual board that emulates it; None when there is none."""
+    for name in (target.name, target.sim):
+        path = resources.path("runtime", "ports") / str(name) / "port.toml"
+        if name and path.is_file():
+            return decode(read_toml(path, EdgeqError), Port, str(path), EdgeqError)
+    return None
+
+
+def has_compiler() -> bool:
+    return shutil.which(COMPILER) is not None
+
+
+def build_firmware(target: Target, port: Port, export: Export, compiled: Compiled) -> Firmware:
+    """Compile and link the network with the harness and `port`.
+
+    Raises DoesNotFit when the linker runs out of flash or RAM, MissingProgram without the
+    compiler, ConversionError for anything else that the compiler says.
+    """
+    core = load_core(port.core)
+    with tempfile.TemporaryDirectory(prefix="edgeq-firmware-") as name:
+        folder = Path(name)
+        for file, text in compiled.files.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        (folder / "edgeq_firmware.h").write_text(_header(target, export), encoding="utf-8")
+        objects = [_compile(folder, source, core) for source in compiled.sources]
+        image = folder / "firmware.elf"
+        _call(_link_line(folder, port, core, objects, image), target)
+        version = run([COMPILER, "--version"], install=_INSTALL, time_limit=COMPILE_LIMIT)
+        return Firmware(image.read_bytes(), version.output.splitlines()[0])
+
+
+def _header(target: Target, export: Export) -> str:
+    name = export.name
+    inputs = sum(port.tensor.bytes for port in export.graph.inputs)
+    return f"""\
+#include "{name}.h"
+#define EDGEQ_FIRMWARE_VERSION {FIRMWARE_VERSION}
+#define EDGEQ_MODEL {name}_model
+#define EDGEQ_ARENA_SIZE {name.upper()}_ARENA_SIZE
+#define EDGEQ_INPUT_BYTES {inputs}
+#define EDGEQ_ENGINE "aot"
+#define EDGEQ_TARGET "{target.name}"
+"""
+
+
+def _compile(folder: Path, source: str, core: Core) -> Path:
+    made = folder / f"{source}.o"
+    argv = [COMPILER, *core.cflags, *_FLAGS, "-O2", f"-I{folder}", "-c", str(folder / source)]
+    _call([*argv, "-o", str(made)], None)
+    return made
+
+
+def _link_line(folder: Path, port: Port, core: Core, objects: list[Path], image: Path) -> list[str]:
+    runtime = resources.path("runtime")
+    includes = ("include", "harness", *port.includes)
+    harness = sorted((runtime / "harness").glob("*.c"))
+    return [
+        COMPILER,
+        *core.cflags,
+        *_FLAGS,
+        "-Os",
+        *(f"-I{runtime / i}" for i in includes),
+        f"-I{folder}",
+        *(str(runtime / s) for s in port.sources),
+        *map(str, harness),
+        *map(str, objects),
+        *("-nostartfiles", "-Wl,--gc-sections"),
+        *(f"-L{runtime / p}" for p in port.linker_paths),
+        *("-T", str(runtime / port.linker_script)),
+        *("-o", str(image)),
+    ]
+
+
+def _call(argv: list[str], target: Target | None) -> None:
+    done = run(argv, install=_INSTALL, time_limit=COMPILE_LIMIT)
+    if done.code == 0:
+        return
+    overflow = [line for line in done.output.splitlines() if "overflowed by" in line]
+    if overflow and target is not None:
+        raise DoesNotFit(
+            f"the firmware does not fit {target.name}: {overflow[0].split(': ')[-1]}",
+            hint="use fewer channels or smaller inputs, or a target with more memory",
+        )
+    raise ConversionError(
+        f"{COMPILER} could not build the firmware:\n{done.output[-1500:]}",
+        hint="another version of the compiler may help: edgeq doctor",
+    )

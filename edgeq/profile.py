@@ -1,0 +1,76 @@
+"""Where time and memory of a device go: what each layer took, what the firmware needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeq.answers import DeviceMemory
+from edgeq.measurement import Metric, Unit
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One layer; `ticks` is the median of its runs. `bytes` are of its first output."""
+
+    index: int
+    op: str
+    name: str
+    macs: int
+    bytes: int
+    ticks: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every layer of a network, in order. Their sum is no latency: reading the clock costs, too."""
+
+    unit: Unit
+    tick_hz: float | None
+    runs: int
+    layers: tuple[LayerProfile, ...]
+
+
+def profile_columns(profile: Profile) -> tuple[str, ...]:
+    """The heads of profile_rows; ">" marks a column of numbers."""
+    unit = profile.unit
+    return (
+        ">layer",
+        "operator",
+        "name",
+        f">{unit}",
+        ">share",
+        ">MACs",
+        f">{unit} per MAC",
+        ">bytes",
+    )
+
+
+def profile_rows(profile: Profile) -> Sequence[Sequence[str]]:
+    """Cells under profile_columns, one row a layer."""
+    total = sum(layer.ticks for layer in profile.layers) or 1
+    return [
+        [
+            str(layer.index),
+            layer.op,
+            layer.name,
+            f"{layer.ticks:,.0f}",
+            f"{layer.ticks / total:.1%}",
+            f"{layer.macs:,}" if layer.macs else "",
+            f"{layer.ticks / layer.macs:.2f}" if layer.macs else "",
+            f"{layer.bytes:,}",
+        ]
+        for layer in profile.layers
+    ]
+
+
+def memory_metrics(memory: DeviceMemory) -> tuple[Metric, ...]:
+    """What of `memory` belongs to the network and its firmware, for results and comparisons."""
+    sizes = (
+        ("arena", memory.arena),
+        ("weights", memory.weights),
+        ("stack", memory.stack_used),
+        ("flash", memory.flash_used),
+        ("ram", memory.ram_used),
+    )
+    return tuple(Metric(n, float(v), "bytes", "lower") for n, v in sizes if v is not None)

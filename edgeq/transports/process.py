@@ -1,0 +1,97 @@
+"""Other programs: the device half starts all of them here. Each command is logged as typed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeq.errors import MissingProgram
+
+log = logging.getLogger(__name__)
+
+_TAIL = 2000
+_STOP_LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended, and all that it printed. `code` is None when it ran out of time."""
+
+    command: str
+    code: int | None
+    output: str
+
+
+def run(argv: Sequence[str], *, install: str, time_limit: float) -> Finished:
+    """Run `argv` to its end, at most `time_limit` seconds; then it is killed.
+
+    Raises MissingProgram, with `install` as the hint, when there is no such program.
+    """
+    process = Process(argv, install=install)
+    try:
+        code = process.wait(time_limit)
+        return Finished(process.command, code, process.output())
+    finally:
+        process.stop()
+
+
+class Process:
+    """A running program. Its output goes to a file, so that it can never block on us."""
+
+    def __init__(self, argv: Sequence[str], *, install: str, pass_fds: Sequence[int] = ()) -> None:
+        self.command = shlex.join(argv)
+        program = shutil.which(argv[0])
+        if program is None:
+            raise MissingProgram(f"{argv[0]} is not installed, or not on PATH", hint=install)
+        log.info("%s", self.command)
+        self._log = tempfile.TemporaryFile()
+        try:
+            self._process = subprocess.Popen(
+                [*_dies_with_us(), program, *argv[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
+                start_new_session=True,  # Ctrl-C is ours to handle; and it can be ended as a group.
+            )
+        except OSError as e:
+            self._log.close()
+            raise MissingProgram(f"{program}: cannot be run: {e.strerror or e}", install) from e
+
+    def wait(self, time_limit: float) -> int | None:
+        """Its exit code (negative: the signal that ended it); None when it still runs."""
+        try:
+            return self._process.wait(time_limit)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def output(self) -> str:
+        """What it printed so far: the last of it, when it is long."""
+        if self._log.closed:
+            return ""
+        size = os.fstat(self._log.fileno()).st_size
+        # pread, since the child's writes share the file's position.
+        tail = os.pread(self._log.fileno(), _TAIL, max(0, size - _TAIL))
+        return tail.decode(errors="replace").strip()
+
+    def stop(self) -> None:
+        """End it and all that it started, whatever they are doing."""
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_LIMIT)
+        self._log.close()
+
+
+def _dies_with_us() -> list[str]:
+    """A prefix by which Linux kills the program when we are killed, and cannot do it ourselves."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
