@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 STAMPS := $(VENV)/.stamps
-APT_CORTEX_M := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib
+APT_CORTEX_M := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib \
+  qemu-system-arm
 
 .PHONY: help demo test test-slow check format types wheel bench-convert clean
 
@@ -47,8 +48,8 @@ $(STAMPS)/dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow,tflm,dev]'
 	@mkdir -p $(STAMPS) && touch $@
 
-# The Cortex-M compiler, by apt where it is missing and we may; tests that need it say so.
+# The Cortex-M compiler and emulator, by apt where one is missing; tests that need them say so.
 $(STAMPS)/cortex-m: | $(VENV)/bin/python
-	command -v arm-none-eabi-g++ >/dev/null || { apt-get update -qq && \
+	{ command -v arm-none-eabi-g++ && command -v qemu-system-arm; } >/dev/null || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT_CORTEX_M); }
 	@mkdir -p $(STAMPS) && touch $@

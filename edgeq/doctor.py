@@ -43,6 +43,13 @@ _ARM_GCC = (
     ("brew", "--cask gcc-arm-embedded"),
 )
 
+_QEMU = (
+    ("apt-get", "qemu-system-arm"),
+    ("dnf", "qemu-system-arm"),
+    ("pacman", "qemu-system-arm"),
+    ("brew", "qemu"),
+)
+
 _INSTALLERS = {
     "apt-get": "sudo apt-get install",
     "dnf": "sudo dnf install",
@@ -109,11 +116,26 @@ NEEDS = (
         extra="tflm",
     ),
     Need(
+        "pyserial",
+        "boards on a serial port",
+        ("bench", "devices", "flash"),
+        required=True,
+        wanted=">=3.5",
+        module="serial",
+    ),
+    Need(
         "arm-none-eabi-gcc",
-        "you: compiling the C of a cortex-m bundle",
-        (),
+        "firmware images for microcontrollers",
+        ("build",),
         wanted=">=12",
         system=_ARM_GCC,
+    ),
+    Need(
+        "qemu-system-arm",
+        "running firmware without a board",
+        ("bench",),
+        wanted=">=7",
+        system=_QEMU,
     ),
     Need(
         "arm-none-eabi-g++",
