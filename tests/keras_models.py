@@ -40,6 +40,57 @@ def digits(folder: Path) -> None:
     np.savez(folder / "test.npz", image=x[1200:], labels=y[1200:])
 
 
+class Initializer(tf.saved_model.experimental.TrackableResource):
+    """Writes a file when the model that has it is loaded."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._place = place
+
+    def _create_resource(self) -> tf.Tensor:
+        return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="hostile")
+
+    def _initialize(self) -> None:
+        tf.print("owned", output_stream=f"file://{self._place}")
+
+    def _destroy_resource(self) -> None:
+        pass
+
+
+class Writer(tf.Module):
+    """A network that would write a file when it runs."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._place = str(place)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.io.write_file(self._place, "owned")
+        return {"y": x * 2}
+
+
+class Starter(tf.Module):
+    """A harmless network with a hostile initializer."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self.w = tf.Variable(tf.ones((4, 3)))
+        self.hostile = Initializer(place)
+        self.hostile.resource_handle  # noqa: B018 - creating it makes it part of the model
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x @ self.w}
+
+
+def hostile(folder: Path) -> None:
+    for name, kind in (("writes", Writer), ("starts", Starter)):
+        module = kind(folder / f"{name}.owned")
+        tf.saved_model.save(module, str(folder / name), signatures=module.serve)
+        (folder / f"{name}.owned").unlink(missing_ok=True)
+
+
 def networks() -> dict[str, keras.Model]:
     image, signal, vector = (lambda *s: keras.Input(s)), keras.Input((32, 3)), keras.Input((16,))
     made = {}
@@ -97,6 +148,7 @@ def networks() -> dict[str, keras.Model]:
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     digits(folder)
+    hostile(folder)
     for name, model in networks().items():
         model.save(folder / f"{name}.keras")
 

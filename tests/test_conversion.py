@@ -220,3 +220,10 @@ def test_recurrent_networks_give_the_same_bytes_every_time(keras_folder):
         calibration = calibrate(model, real_samples(model.graph))
         made.add(convert(model, calibration).tflite)
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("name", ["writes", "starts"])
+def test_a_saved_model_that_writes_files_is_refused_before_it_can(name, keras_folder, tensorflow):
+    with pytest.raises(ModelError, match="touches files"):
+        open_model(keras_folder / name, tensorflow=tensorflow)
+    assert not (keras_folder / f"{name}.owned").exists()
