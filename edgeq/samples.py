@@ -367,7 +367,7 @@ def _from_function(path: Path, function: str | None, inputs: Sequence[Port]) -> 
         return _spool(path.name, chosen(), inputs)
     except DataError:
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise DataError(
             f"{path.name}: {type(e).__name__}: {e}", hint="the error is in this file's own code"
         ) from e

@@ -68,6 +68,9 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: run, print an EdgeqError with its hint, exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # A terminal may lack a character; we go on.
     sys.exit(run(sys.argv[1:]))
 
 

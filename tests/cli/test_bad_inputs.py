@@ -141,6 +141,8 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
      "how pixels become numbers"),
     ("data.py that raises", write("d.py", "def representative_dataset():\n    1 / 0\n"),
      [*FLOAT, "d.py"], 1, "ZeroDivisionError"),
+    ("data.py that exits", write("d.py", "def representative_dataset():\n    raise SystemExit(3)"),
+     [*FLOAT, "d.py"], 1, "SystemExit: 3"),
     ("data.py without a function", write("d.py", "x = 1\n"), [*FLOAT, "d.py"], 1, "no function"),
     ("data.py that does not parse", write("d.py", "def ("), [*FLOAT, "d.py"], 1, "SyntaxError"),
     # The result
@@ -271,6 +273,15 @@ def test_ctrl_c_in_mid_build_leaves_nothing_behind(keras_folder, tmp_path):
     for pid in map(int, children):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_terminal_without_unicode_is_no_error(tiny_model, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeq", "build", str(tiny_model), "-t", "host"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
