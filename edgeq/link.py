@@ -37,13 +37,15 @@ class Limits:
     `open`: for the device to come into step; boards that restart when the port opens boot first.
     `reply`: between two lines of an answer, beside the time that inferences take. `inference`:
     for the first one, which nobody knows yet. `quiet`: without a byte, for the line to be quiet;
-    USB serial adapters collect bytes for 16 ms.
+    USB serial adapters collect bytes for 16 ms. `patience`: for damage, in a whole session, when
+    it takes more than half of the time.
     """
 
     open: float = 10.0
     reply: float = 5.0
     inference: float = 60.0
     quiet: float = 0.2
+    patience: float = 60.0
     attempts: int = 8
 
 
@@ -51,9 +53,6 @@ _BETTER_LINE = (
     "a shorter cable, another USB port or hub, or a lower baud rate may help; --trace shows the "
     "lines"
 )
-
-_BAD_LINE = 20
-"""Exchanges that were damaged, and more than half of all: then it is no use to go on."""
 
 
 class BadLine(ProtocolError):
@@ -95,7 +94,7 @@ class Link:
         # Not from 0, lest the answer to a session before this one carries a number of ours.
         self._number = int.from_bytes(os.urandom(4), "little")
         self._piece = _PIECE
-        self._attempts = 0
+        self._lost = 0.0
         self.damaged = 0
 
     @property
@@ -155,25 +154,25 @@ class Link:
                 self._back_into_step(command, busy)
             if before:
                 self.exchange(before)
+            start = time.monotonic()
             try:
                 answer = self._ask(words, self._limits.reply + busy)
             except (ProtocolError, NoReply) as e:
                 self._in_step = False
-                self.damaged += 1
                 reason = e.message
-                continue
-            if answer.error is None:
-                return answer
-            code, reason = answer.error
-            if code == protocol.NO_INFERENCE_YET:
-                raise Restarted("its inferences are forgotten")
-            if code != protocol.CRC_MISMATCH:
-                raise DeviceFault(f"{self.name} refuses {command}: {reason} ({code})")
+            else:
+                if answer.error is None:
+                    return answer
+                code, reason = answer.error
+                if code == protocol.NO_INFERENCE_YET:
+                    raise Restarted("its inferences are forgotten")
+                if code != protocol.CRC_MISMATCH:
+                    raise DeviceFault(f"{self.name} refuses {command}: {reason} ({code})")
             self.damaged += 1
+            self._lose(time.monotonic() - start, reason)
         raise ProtocolError(
             f"{self.name}: {command} was damaged {attempts} times in a row, at last: {reason}",
-            hint="a shorter cable, another USB port or hub, or a lower baud rate may help; "
-            "--trace shows the lines",
+            hint=_BETTER_LINE,
         )
 
     def in_pieces(
@@ -197,6 +196,7 @@ class Link:
             offset += count
 
     def _back_into_step(self, command: str, busy: float) -> None:
+        start = time.monotonic()
         try:
             self.synchronise(busy)
         except NoReply as e:
@@ -206,6 +206,16 @@ class Link:
             ) from e
         if self._heard.boots:
             raise Restarted("its boot banner came")
+        self._lose(time.monotonic() - start, f"back into step during {command}")
+
+    def _lose(self, seconds: float, reason: str) -> None:
+        self._lost += seconds
+        if self._lost > max(self._limits.patience, (time.monotonic() - self._started) / 2):
+            raise BadLine(
+                f"{self.name}: {self.damaged} exchanges were damaged, and {self._lost:.0f} s lost; "
+                f"at last: {reason}",
+                hint=_BETTER_LINE,
+            )
 
     def _ask(self, words: Sequence[str], silence: float) -> Answer:
         """Send one command; its answer, if it is whole and lines are at most `silence` apart."""

@@ -476,9 +476,9 @@ class Session:
         return found
 
     def _refuse_unknown_clock(self) -> None:
-        if self._instruction_hz is None and is_virtual(self.target):
+        if self._instruction_hz is None and is_virtual(self.target, self.info.board):
             raise MeasurementError(
-                f"{self.target.name} is an emulator's machine, and edgeq did not start this one: "
+                f"{self.info.board} is an emulator's machine, and edgeq did not start this one: "
                 "what it counts is no time, and maybe no instructions",
                 hint="let edgeq start it: --sim",
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -202,8 +204,6 @@ def test_nothing_outlives_us(tmp_path):
         "print(p._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    from subprocess import PIPE, Popen
-
     with Popen([sys.executable, "-c", code], stdout=PIPE) as child:
         pid = int(child.stdout.readline())
     for _ in range(100):
@@ -213,7 +213,5 @@ def test_nothing_outlives_us(tmp_path):
             return
         if state == "Z":
             return
-        import time
-
         time.sleep(0.05)
     pytest.fail(f"process {pid} is still there")

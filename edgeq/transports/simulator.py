@@ -132,6 +132,10 @@ class SimulatorTransport:
         return DeviceLost(f"{self.name} {how}{last}", hint=self._process.command)
 
 
-def is_virtual(target: Target) -> bool:
-    """Whether the target is an emulator's machine itself, and no board that one stands in for."""
-    return target.sim == target.name and not target.flasher and not target.usb_ids
+def is_virtual(target: Target, board: str | None = None) -> bool:
+    """Whether the target is an emulator's machine itself, and no board that one stands in for.
+
+    `board` is what the firmware says that it runs on, where that is known: a target that is no
+    board (cortex-m4) is virtual on the machine that emulates it.
+    """
+    return target.sim == (board or target.name) and not target.flasher and not target.usb_ids

@@ -71,7 +71,6 @@ class Behaviour:
     wrong_layer: int | None = None
     wrong_output_at: int = 0
     boot_seconds: float = 0.0
-    boots_when_opened: bool = False
     seconds_an_inference: float = 0.0
     clock_stands: bool = False
     version: int = 1

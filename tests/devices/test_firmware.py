@@ -49,7 +49,7 @@ BOARD = "mps2-an386"
 SHA256 = "0123456789abcdef" * 4
 HERE = Path(__file__).parent
 
-LIMITS = Limits(reply=2.0, inference=5.0, quiet=0.1)
+LIMITS = Limits(reply=2.0, inference=5.0, quiet=0.1, patience=20.0)
 
 Build = Callable[..., Path]
 

@@ -39,7 +39,7 @@ from edgeq.transports.serial import SerialTransport
 
 BOARD = load_target("nucleo-f446re")
 
-LIMITS = Limits(open=6.0, reply=1.0, inference=2.0, quiet=0.06, attempts=8)
+LIMITS = Limits(open=3.0, reply=1.0, inference=2.0, quiet=0.06, patience=20.0)
 """Short ones: the double answers within a millisecond."""
 
 
@@ -165,9 +165,10 @@ def test_an_emulator_counts_instructions_and_has_no_time():
         assert profile.unit == "instructions" and profile.tick_hz is None
 
 
-def test_an_emulator_that_we_did_not_start_is_not_measured():
-    with bench() as b:
-        b.session.target = load_target("mps2-an386")
+@pytest.mark.parametrize("target", ["mps2-an386", "cortex-m4"])
+def test_an_emulator_that_we_did_not_start_is_not_measured(target):
+    with bench(Behaviour(other={"board": "mps2-an386", "target": target})) as b:
+        b.session.target = load_target(target)
         with pytest.raises(MeasurementError, match="did not start"):
             b.measure()
 
@@ -351,7 +352,8 @@ def test_a_line_that_goes_bad_in_mid_run():
 @pytest.mark.parametrize("direction", [TO_HOST, TO_DEVICE])
 @pytest.mark.parametrize("place", [300, 900, 2000, 3100])
 def test_a_cut_of_200_bytes(direction, place):
-    with bench() as b, within(30):
+    """Several commands long, when it is on the way to the device."""
+    with bench(limits=replace(LIMITS, open=8.0)) as b, within(30):
         b.proxy.at[direction][place] = lambda: b.proxy.cut(direction, 200)
         right(b.measure())
         assert b.proxy.faults == 1

@@ -34,7 +34,7 @@ static const eq_layer_t layers[] = {
 };
 
 static void run(uint8_t* arena, eq_layer_hook_t hook, void* context, const eq_model_t* model) {
-    static uint32_t runs; /* since the last reset */
+    static uint32_t runs;              /* since the last reset */
     volatile uint32_t work = TOY_WORK; /* so that it takes a while */
     runs++;
 #ifdef TOY_CRASH_AT
