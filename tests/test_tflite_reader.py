@@ -191,3 +191,12 @@ def test_a_dynamic_batch_becomes_one():
     assert read_graph(data).inputs[0].tensor.dynamic_dims == (0,)
     fixed = read_graph(with_batch_of_one(data)).inputs[0].tensor
     assert fixed.dynamic_dims == () and fixed.shape == (1, 3)
+
+
+def test_more_operators_or_inputs_than_any_network_has_are_refused():
+    m = Maker()
+    x, y = m.tensor("x", (1,)), m.tensor("y", (1,))
+    for _ in range(20_001):
+        m.op("RELU", [x], [y])
+    with pytest.raises(ModelError, match="more than any network"):
+        read_graph(m.bytes([x], [y]))

@@ -74,7 +74,9 @@ class Table:
         return default if at is None else self._file.unpack(_SCALARS[kind], at)
 
     def text(self, slot: int) -> str:
-        return self.vector(slot, "u1").tobytes().decode("utf-8", errors="replace")
+        raw = self.vector(slot, "u1")
+        self._file.spend(raw.size // 4)
+        return raw.tobytes().decode("utf-8", errors="replace")
 
     def table(self, slot: int) -> Table | None:
         at = self._field(slot)
@@ -89,6 +91,8 @@ class Table:
         """A vector of numbers as a read-only array; empty when it is absent."""
         start, length = self._vector(slot)
         form = np.dtype(dtype).newbyteorder("<")
+        if dtype != "u1":  # Bytes are viewed and cost nothing; numbers become Python objects.
+            self._file.spend(length)
         if start + length * form.itemsize > len(self._file.data):
             raise self._file.damaged(
                 f"a vector of {length} items at byte {start} runs past its end"

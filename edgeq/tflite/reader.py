@@ -16,6 +16,8 @@ from edgeq.tflite.flatbuffer import File, Table
 MAGIC = b"TFL3"
 SCHEMA_VERSION = 3
 _MAX_RANK = 8
+_MAX_OPS = 20_000  # MobileNetV2 has 65; what judges a graph may look at pairs of operators.
+_MAX_PORTS = 1_000
 _MAX_BYTES = 1 << 40
 
 
@@ -79,6 +81,11 @@ class _Reader:
             outputs=self._indexes(table, 2, len(tensors), f"{where} outputs"),
             ops=tuple(self._op(t, i, len(tensors), where) for i, t in enumerate(table.tables(3))),
         )
+        if len(subgraph.ops) > _MAX_OPS or len(subgraph.inputs + subgraph.outputs) > _MAX_PORTS:
+            raise self._wrong(
+                f"{where} has {len(subgraph.ops)} operators, {len(subgraph.inputs)} inputs and "
+                f"{len(subgraph.outputs)} outputs, more than any network for a device"
+            )
         self._check_order(subgraph, where)
         return subgraph
 
