@@ -141,11 +141,7 @@ def write_bundle(
     folder = folder.absolute()
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder}: is in the way and no folder", hint="choose another -o")
-    if folder.is_dir() and any(folder.iterdir()) and not is_bundle(folder):
-        raise BundleError(
-            f"{folder}: not empty, and no bundle of edgeq's, so it is left alone",
-            hint="choose another -o, or remove it yourself",
-        )
+    _refuse_foreign(folder)
     contents = {name: t.encode() if isinstance(t, str) else t for name, t in files.items()}
     full = {
         **manifest,
@@ -168,6 +164,33 @@ def write_bundle(
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
     return Bundle(folder, full)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise BundleError when replacing `folder` would delete anything that edgeq did not write."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    listed: set[str] | None = None
+    try:
+        manifest = read_json(folder / MANIFEST, BundleError)
+        if manifest["schema"] == SCHEMA:
+            listed = {MANIFEST, *map(str, manifest["files"])}
+    except (BundleError, KeyError, TypeError):
+        pass
+    if listed is None:
+        raise BundleError(
+            f"{folder}: not empty, and no bundle of edgeq's, so it is left alone",
+            hint="choose another -o, or remove it yourself",
+        )
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    foreign = sorted(found - listed)
+    if foreign:
+        raise BundleError(
+            f"{folder}: has files that are not the bundle's ({foreign[0]}"
+            + (f" and {len(foreign) - 1} more" if len(foreign) > 1 else "")
+            + "), so it is left alone",
+            hint="move them elsewhere, or choose another -o",
+        )
 
 
 def _replace(folder: Path, temporary: Path) -> None:

@@ -120,6 +120,12 @@ def _judge(subgraph: Subgraph, op: Op) -> Iterator[tuple[str, str, bool]]:
     outputs = subgraph.output_tensors(op)
     floats = [t for t in inputs + outputs if t.is_float]
     cure = _CURES.get(op.name, "replace this layer by one that quantizes")
+    if op.name.startswith("STABLEHLO"):
+        # Some hold subgraphs in options that edgeq does not read: what they compute is not proved.
+        yield "a StableHLO operator, whose inside cannot be proved integer", cure, True
+    for tensor in inputs + outputs:
+        if not tensor.is_constant and tensor.quantization and tensor.quantization.per_channel:
+            yield f"the activation {_short(tensor.name)} has a scale per channel", cure, False
     if op.name.startswith("CUSTOM"):
         yield "a custom operator: only its author's runtime can run it", cure, True
     if op.name == "DEQUANTIZE" and inputs and inputs[0].dtype == "float16":

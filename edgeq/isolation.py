@@ -113,7 +113,7 @@ class _Child:
         # A file and not a pipe, so that a chatty framework can never block.
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgeq.isolation"],
+            [sys.executable, "-P", "-m", "edgeq.isolation"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

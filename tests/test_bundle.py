@@ -162,3 +162,21 @@ def test_a_damaged_bundle_is_refused_in_words(folder, damage, said):
     damage(folder)
     with pytest.raises(BundleError, match=said):
         open_bundle(folder).golden()
+
+
+def test_a_web_extension_s_manifest_makes_no_bundle(tmp_path):
+    mine = tmp_path / "android"
+    (mine / "src").mkdir(parents=True)
+    (mine / "manifest.json").write_text("{}")
+    (mine / "src" / "work").write_text("precious")
+    with pytest.raises(BundleError, match="left alone"):
+        write_bundle(mine, MANIFEST, FILES)
+    assert (mine / "src" / "work").read_text() == "precious"
+
+
+def test_files_that_somebody_put_into_a_bundle_are_not_deleted(folder):
+    (folder / "venv").mkdir()
+    (folder / "venv" / "mine").write_text("precious")
+    with pytest.raises(BundleError, match="venv/mine"):
+        write_bundle(folder, MANIFEST, {**FILES, "model.tflite": b"newer"})
+    assert (folder / "venv" / "mine").read_text() == "precious"

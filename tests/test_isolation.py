@@ -99,3 +99,10 @@ def test_leaving_the_with_statement_ends_the_process():
         pid = worker.call("pid", time_limit=20)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_child_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    with Worker("test_isolation:Patient", "he", environment=HERE) as worker:
+        assert worker.call("say", "llo", time_limit=20) == "hello"

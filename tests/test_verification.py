@@ -26,6 +26,7 @@ from edgeq.verification import (
     missed_gate,
     verify,
 )
+from edgeq.verification.fidelity import decibels
 from edgeq.verification.proof import fresh_inputs
 
 TINY = tiny_int8()
@@ -298,3 +299,35 @@ def test_cmsis_nn_scratch_follows_its_own_formulas(core, expected):
 
 def test_convolution_helper_makes_what_the_reader_reads():
     assert read_graph(TINY).main.ops[0].options["stride_w"] == convolution().strideW
+
+
+def test_a_composite_is_not_believed_to_be_integer():
+    """It may hold a float subgraph in options that the reader does not see."""
+    m = Maker()
+    x, y = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("y", (1, 4), np.int8, 0.1)
+    m.op("STABLEHLO_COMPOSITE", [x], [y])
+    assert "cannot be proved" in reasons(m.bytes([x], [y]))[0]
+
+
+def test_an_activation_with_a_scale_per_channel_is_wrong():
+    m = Maker()
+    x = m.tensor("x", (1, 2), np.int8, [0.1, 0.2], axis=1)
+    y = m.tensor("y", (1, 2), np.int8, 0.1)
+    m.op("RELU", [x], [y])
+    assert "scale per channel" in reasons(m.bytes([x], [y]))[0]
+
+
+@pytest.mark.parametrize("signal", [0.0, float("nan"), float("inf")])
+def test_no_signal_and_no_number_are_never_equal_to_float(signal):
+    assert decibels(signal, 1.0) == -np.inf
+
+
+def test_outputs_that_are_no_numbers_fail_and_are_named(tmp_path):
+    m = Maker()
+    x, y = m.tensor("x", (1, 4)), m.tensor("y", (1, 4))
+    m.op("LOG", [x], [y])
+    (tmp_path / "m.tflite").write_bytes(m.bytes([x], [y]))
+    model = open_model(tmp_path / "m.tflite")
+    same = Conversion(model.tflite, model.graph, "float32", "by hand")
+    with pytest.raises(VerificationError, match="'y' of the float model is NaN or infinite"):
+        verify(model, same, -np.ones((8, 4), np.float32), engines=False)

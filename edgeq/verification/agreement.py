@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeq.graph import Graph
 from edgeq.interpreters import BATCH_LIMIT, Arrays, litert, run, tflm
-from edgeq.verification.fidelity import decibels
+from edgeq.verification.fidelity import WORST_DB, decibels
 
 COUNT = 8
 """Fresh inputs that the engines are compared on."""
@@ -73,7 +73,7 @@ def compare_engines(tflite: bytes, graph: Graph, inputs: Sequence[Arrays]) -> Ag
         inputs=len(inputs),
         equal=sum(s == 0 for s in steps),
         max_steps=max(steps, default=0),
-        agreement_db=round(level, 1) if np.isfinite(level) else None,
+        agreement_db=None if noise == 0 else round(max(level, WORST_DB), 1),
         first_layer=(
             _first_difference(tflite, graph, inputs[worst]) if max(steps, default=0) > 1 else None
         ),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.conversion import Conversion
-from edgeq.errors import DataError, UsageError
+from edgeq.errors import DataError, UsageError, VerificationError
 from edgeq.graph import Graph, Port, Tensor
 from edgeq.inputs import real_outputs, stored_inputs
 from edgeq.interpreters import BATCH_LIMIT, batches, litert, run
@@ -19,6 +19,8 @@ from edgeq.quantization import dequantize
 from edgeq.samples import Arrays, Samples
 
 LAYER_SAMPLES = 16
+WORST_DB = -999.0
+"""Stands for minus infinity: outputs that are NaN or infinite, or a float output of zeros alone."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +221,11 @@ def layer_errors(model: Model, conversion: Conversion, samples: Samples) -> list
 
 
 def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise); infinite without noise."""
+    """10 log10(signal / noise); infinite without noise, minus infinite when either is no number."""
     if noise == 0:
         return math.inf
+    if not (math.isfinite(signal) and math.isfinite(noise)):
+        return -math.inf
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
@@ -271,6 +275,13 @@ class _Tally:
         self._is_scores = len(shape) == 2 and shape[-1] > 1
 
     def add(self, x: NDArray[np.float64], y: NDArray[np.float64], label: int | None) -> None:
+        for whose, values in (("float", x), ("converted", y)):
+            if not np.isfinite(values).all():
+                raise VerificationError(
+                    f"output {self._port.name!r} of the {whose} model is NaN or infinite on sample "
+                    f"{self._count} of those that judge it",
+                    hint="check the scaling of the data; a range too wide for float16 does it too",
+                )
         self._count += 1
         self._signal += float(np.sum(x * x))
         self._noise += float(np.sum((x - y) ** 2))
@@ -289,7 +300,8 @@ class _Tally:
         return Fidelity(
             output=self._port.name,
             samples=self._count,
-            sqnr_db=round(level, 2) if math.isfinite(level) else None,
+            # None says "equal", which only no noise at all is; NaN and no signal are the worst.
+            sqnr_db=None if self._noise == 0 else round(max(level, WORST_DB), 2),
             max_error=float(f"{self._largest:.6g}"),
             max_error_steps=(
                 round(self._largest / quantization.scale, 2) if quantization else None
