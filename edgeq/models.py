@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeq.documents import nearest
-from edgeq.errors import ConversionError, EdgeqError, MissingProgram, ModelError, WorkerError
+from edgeq.errors import (
+    ConversionError,
+    EdgeqError,
+    MissingProgram,
+    ModelError,
+    UsageError,
+    WorkerError,
+)
 from edgeq.extras import install_line
 from edgeq.graph import Graph
 from edgeq.isolation import Worker
+from edgeq.project import identifier
 from edgeq.tflite import read_graph
 from edgeq.tflite.writer import with_batch_of_one, with_signature
 
@@ -23,9 +30,6 @@ EXPORT_LIMIT = 900.0
 """Seconds that one route may take; MobileNetV2 takes 4."""
 
 MAX_MODEL_BYTES = 2 * 1024**3
-MAX_NAME = 63
-"""Characters of a model's name: C99 tells 63 of an identifier apart."""
-
 DEFAULT_SIGNATURE = "serving_default"
 
 _FORMATS = {"keras": ".keras", "h5": ".h5", "saved_model": "SavedModel folder", "tflite": ".tflite"}
@@ -117,6 +121,11 @@ def open_model(
     form = _format(path)
     failed: list[str] = []
     sha256 = _hash(path)
+    if name is not None and name != identifier(name):
+        raise UsageError(
+            f"name {name!r} cannot name C files and arrays",
+            hint=f"letters, digits and _, a letter first: {identifier(name)}",
+        )
     name = name or identifier(path.resolve().stem)
     if form == "tflite":
         tflite, route = _prepare_tflite(_read(path), path.name, input_shapes or {})
@@ -144,6 +153,8 @@ def _format(path: Path) -> str:
                 f"{path}: a finished bundle, no model", hint=f"open {path / 'model.tflite'}"
             )
         raise ModelError(f"{path}: a folder without saved_model.pb is no SavedModel")
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: neither a file nor a folder", hint="check the path")
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -154,9 +165,9 @@ def _format(path: Path) -> str:
     if head[:4] == b"PK\x03\x04":
         if path.suffix == ".pt2" or path.suffix == ".pt":
             raise _unsupported(path, "a PyTorch file")
-        return "keras"
+        return _agreeing(path, "keras", (".keras",))
     if head[:8] == b"\x89HDF\r\n\x1a\n":
-        return "h5"
+        return _agreeing(path, "h5", (".h5", ".hdf5"))
     if path.suffix == ".onnx":
         raise _unsupported(path, "an ONNX file")
     if path.suffix == ".tflite":
@@ -167,6 +178,16 @@ def _format(path: Path) -> str:
     raise ModelError(
         f"{path.name}: no model file that edgeq knows (it begins with {head[:8]!r})",
         hint=f"edgeq opens: {', '.join(_FORMATS.values())}",
+    )
+
+
+def _agreeing(path: Path, form: str, suffixes: tuple[str, ...]) -> str:
+    """`form`, when the name says so too: Keras goes by the name, and must read what was checked."""
+    if path.suffix in suffixes:
+        return form
+    raise ModelError(
+        f"{path.name}: its content is that of a {suffixes[0]} file, its name says otherwise",
+        hint=f"if you trust it, rename it: {path.stem}{suffixes[0]}",
     )
 
 
@@ -215,14 +236,6 @@ def _prepare_tflite(
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs))
         done.append("signature added")
     return tflite, ", ".join(done) or "opened as it is"
-
-
-def identifier(text: str) -> str:
-    """`text` as a name that C files and arrays can have: "my net-2" -> "my_net_2"."""
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")
-    if not name[:1].isalpha():
-        name = f"model_{name}" if name else "model"
-    return name[:MAX_NAME]
 
 
 def _rename_outputs(

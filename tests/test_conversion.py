@@ -1,5 +1,11 @@
 """From Keras, H5, SavedModel and .tflite to integers, with the real TensorFlow."""
 
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -227,3 +233,44 @@ def test_a_saved_model_that_writes_files_is_refused_before_it_can(name, keras_fo
     with pytest.raises(ModelError, match="touches files"):
         open_model(keras_folder / name, tensorflow=tensorflow)
     assert not (keras_folder / f"{name}.owned").exists()
+
+
+def test_content_that_its_name_denies_is_refused(keras_folder, tmp_path):
+    """Keras goes by the name: what was checked as a .keras would be loaded as an .h5."""
+    disguised = tmp_path / "net.h5"
+    disguised.write_bytes((keras_folder / "digits-like.keras").read_bytes())
+    with pytest.raises(ModelError, match="its name says otherwise"):
+        open_model(disguised)
+
+
+@pytest.mark.parametrize("config", [
+    {"class_name": "TFSMLayer", "module": "keras.layers",
+     "config": {"name": "other", "filepath": "/somewhere"}},
+    {"class_name": "StringLookup", "module": "keras.layers",
+     "config": {"name": "words", "vocabulary": "/etc/passwd"}},
+])  # fmt: skip
+def test_layers_that_read_files_are_refused_even_with_lambdas_allowed(config, tmp_path, tensorflow):
+    path = tmp_path / "net.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [config]}}))
+    with pytest.raises(ModelError, match="loads another SavedModel|reads a file"):
+        open_model(path, tensorflow=tensorflow, allow_lambda=True)
+
+
+def test_a_saver_s_name_is_no_licence_to_write(keras_folder, tmp_path, tensorflow):
+    """Checkpoint operations in the main graph, which an initialiser runs, are refused."""
+    hostile = tmp_path / "merges"
+    shutil.copytree(keras_folder / "digits-like", hostile)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tensorflow.core.protobuf import saved_model_pb2\n"
+        "path = Path(sys.argv[1]); model = saved_model_pb2.SavedModel()\n"
+        "model.ParseFromString(path.read_bytes())\n"
+        "node = model.meta_graphs[0].graph_def.node.add()\n"
+        "node.name, node.op = '__inference__traced_save', 'MergeV2Checkpoints'\n"
+        "path.write_bytes(model.SerializeToString())\n"
+    )
+    command = [sys.executable, "-c", code, str(hostile / "saved_model.pb")]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with pytest.raises(ModelError, match="MergeV2Checkpoints"):
+        open_model(hostile, tensorflow=tensorflow)

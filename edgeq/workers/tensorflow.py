@@ -227,7 +227,17 @@ def _refuse_code(config: Any, name: str, allow_lambda: bool) -> None:
             "the file",
             hint="export it with its computation: model.export('folder'), then build from folder",
         )
+    if kind == "TFSMLayer":
+        raise ModelError(
+            f"{name}: layer {layer!r} loads another SavedModel, from {_path_in(inner)!r}",
+            hint="build from that SavedModel, or export the layers themselves",
+        )
     for key, value in config.items():
+        if key == "vocabulary" and isinstance(value, str):
+            raise ModelError(
+                f"{name}: layer {config.get('name', kind)!r} reads a file, {value!r}",
+                hint="look words up outside of the model, and save it without that layer",
+            )
         if isinstance(value, dict) and list(value) == ["value"]:
             # What Keras writes for a bare lambda; it cannot read it back itself.
             raise ModelError(
@@ -250,16 +260,28 @@ def _refuse_file_ops(path: Path) -> None:
         ) from e
     for meta in document.meta_graphs:
         graph = meta.graph_def
+        savers = _uncalled_savers(meta)
         for node in graph.node:
-            _refuse_node(node, path.name, in_saver=True)
+            _refuse_node(node, path.name, in_saver=False)
         for function in graph.library.function:
             for node in function.node_def:
-                _refuse_node(node, path.name, function.signature.name.startswith(_SAVER))
+                _refuse_node(node, path.name, function.signature.name in savers)
+
+
+def _uncalled_savers(meta: Any) -> set[str]:
+    """The functions that write checkpoints and that only the saver's own node calls: loading a
+    model runs its initialisers and restores its variables, but saves nothing."""
+    graph, saves = meta.graph_def, meta.saver_def.save_tensor_name.split(":")[0]
+    called = set(meta.object_graph_def.concrete_functions)
+    nodes = [n for n in graph.node if n.name != saves]
+    for node in [*nodes, *(n for f in graph.library.function for n in f.node_def)]:
+        for value in node.attr.values():
+            called |= {value.func.name, *(f.name for f in value.list.func)}
+    names = {f.signature.name for f in graph.library.function}
+    return {n for n in names if n.startswith(_SAVER)} - called
 
 
 def _refuse_node(node: Any, name: str, in_saver: bool) -> None:
-    # The saver's own nodes write checkpoints; nothing calls them when a model is loaded, and
-    # _no_new_bytes() sees to it that nothing can.
     if in_saver and node.op in _SAVER_OPS:
         return
     if _OUTSIDE_OPS.search(node.op):
@@ -267,6 +289,10 @@ def _refuse_node(node: Any, name: str, in_saver: bool) -> None:
             f"{name}: operation {node.name!r} ({node.op}) touches files, prints or calls Python",
             hint="a network for a device has no such operation; export the layers alone",
         )
+
+
+def _path_in(inner: Any) -> str:
+    return str(inner.get("filepath", "?")) if isinstance(inner, dict) else "?"
 
 
 @contextlib.contextmanager
