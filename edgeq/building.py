@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
-from edgeq.bundle import BASELINE, FIRMWARE, MODEL, golden_files, write_bundle
+from edgeq.bundle import BASELINE, FIRMWARE, MODEL, check_place, golden_files, write_bundle
 from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.complexity import live_bytes
@@ -90,6 +90,7 @@ def build(
     """
     if not targets:
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
+    _check_places(Path(output), targets)
     engines = [_engine(target, engine) for target in targets]
     _refuse_float_scheme(scheme, targets)
     data = data or Data()
@@ -110,6 +111,18 @@ def build(
         for target, chosen in zip(targets, engines, strict=True)
     ]
     return [_write(Path(output), plan, prepared, verification, data) for plan in plans]
+
+
+def _check_places(output: Path, targets: Sequence[Target]) -> None:
+    """Before any work: each bundle has a folder of its own, and none is in the way."""
+    names = [target.name for target in targets]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"two targets are called {name}, so one bundle would replace the other",
+                hint="give your own target file another name",
+            )
+        check_place((output / name).absolute())
 
 
 def _engine(target: Target, engine: str | None) -> str:

@@ -112,6 +112,11 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{folder / MANIFEST}: incomplete", hint="build it again")
     for name, digest in files.items():
         _check_file(folder, str(name), digest)
+    for name in (MODEL, GOLDEN_INPUTS, GOLDEN_OUTPUTS):
+        if name not in files:
+            raise BundleError(
+                f"{folder / MANIFEST}: incomplete: does not list {name}", hint="build it again"
+            )
     return Bundle(folder, manifest)
 
 
@@ -120,9 +125,11 @@ def _check_file(folder: Path, name: str, digest: Any) -> None:
     if PurePosixPath(name).is_absolute() or ".." in parts or not parts:
         raise BundleError(f"{folder / MANIFEST}: lists {name!r}, outside of the bundle")
     try:
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder / name}: No such file", hint="build it again")
         found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    except OSError as e:
-        raise BundleError(f"{folder / name}: {e.strerror or e}", hint="build it again") from e
+    except (OSError, ValueError) as e:
+        raise BundleError(f"{folder / name}: cannot be read: {e}", hint="build it again") from e
     if found != digest:
         raise BundleError(
             f"{folder / name} was changed after the build (its SHA-256 differs)",
@@ -139,9 +146,7 @@ def write_bundle(
     Raises BundleError when that is in the way or the disk refuses.
     """
     folder = folder.absolute()
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise BundleError(f"{folder}: is in the way and no folder", hint="choose another -o")
-    _refuse_foreign(folder)
+    check_place(folder)
     contents = {name: t.encode() if isinstance(t, str) else t for name, t in files.items()}
     full = {
         **manifest,
@@ -166,8 +171,10 @@ def write_bundle(
     return Bundle(folder, full)
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Raise BundleError when replacing `folder` would delete anything that edgeq did not write."""
+def check_place(folder: Path) -> None:
+    """Raise BundleError when a bundle at `folder` would delete anything edgeq did not write."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BundleError(f"{folder}: is in the way and no folder", hint="choose another -o")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     listed: set[str] | None = None

@@ -26,7 +26,7 @@ def read_toml(path: Path, error: type[EdgeqError]) -> dict[str, Any]:
     """The tables of the TOML file at `path`. Raises `error` when it is missing or malformed."""
     try:
         return tomllib.loads(read_text(path, error))
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:
         raise error(f"{path}: not valid TOML: {e}") from e
 
 
@@ -34,13 +34,15 @@ def read_json(path: Path, error: type[EdgeqError]) -> Any:
     """The value in the JSON file at `path`. Raises `error` when it is missing or malformed."""
     try:
         return json.loads(read_text(path, error))
-    except (json.JSONDecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:
         raise error(f"{path}: not valid JSON: {e}") from e
 
 
 def read_text(path: Path, error: type[EdgeqError]) -> str:
     """The UTF-8 text of `path`, at most MAX_DOCUMENT_BYTES long."""
     try:
+        if path.exists() and not path.is_file():
+            raise error(f"{path}: no regular file")
         if path.stat().st_size > MAX_DOCUMENT_BYTES:
             raise error(f"{path}: over {MAX_DOCUMENT_BYTES} bytes, this is no document of edgeq's")
         return path.read_text(encoding="utf-8")

@@ -236,7 +236,8 @@ def flash(
 ) -> Flasher:
     """Write the firmware `image` to the board, verify and start it; what was used for it.
 
-    `flasher` is another one than the target's; `arguments` go to its program. Where the program
+    `flasher` is another one than the target's; `arguments` go to its program, in place of the
+    target's own. Where the program
     wants another format than `image` has, the file of that suffix beside it is taken. Raises
     FlashError, MissingProgram or UsageError.
     """
@@ -244,7 +245,9 @@ def flash(
     found = _image_for(chosen, image)
     if chosen.needs_port and port is None:
         port = find_port(target)
-    chosen.flash(Job(found, tuple(arguments), port))
+    # The target's own arguments are for its own flasher.
+    given = tuple(arguments) or (target.flasher_args if flasher is None else ())
+    chosen.flash(Job(found, given, port))
     return chosen
 
 

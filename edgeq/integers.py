@@ -159,7 +159,7 @@ def _judge_meaning(
     op: Op, inputs: list[Tensor], outputs: list[Tensor]
 ) -> Iterator[tuple[str, str, bool]]:
     cure = "convert the float model again with edgeq; another tool wrote this"
-    if op.name in _WEIGHTED and len(inputs) >= 2:
+    if op.name in _WEIGHTED and len(inputs) >= (3 if op.name == "TRANSPOSE_CONV" else 2):
         data, weights = (inputs[2], inputs[1]) if op.name == "TRANSPOSE_CONV" else inputs[:2]
         if (
             weights.quantization

@@ -154,10 +154,17 @@ def _only(inputs: Sequence[Port], what: str) -> Port:
 
 
 def _load(path: Path) -> Any:
+    _refuse_special(path)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as e:
         raise _unreadable(path, e) from e
+
+
+def _refuse_special(path: Path) -> None:
+    """A pipe or a device would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: no regular file", hint="save the data to a file")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -170,6 +177,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _from_npz(path: Path, inputs: Sequence[Port]) -> Samples:
+    _refuse_special(path)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -303,6 +311,12 @@ def _decode(
         with Image.open(path) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise DataError(f"{path.name}: over {MAX_IMAGE_PIXELS} pixels")
+            if image.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"{path.name}: has more than 8 bits a pixel (mode {image.mode}), which "
+                    "scaling from 0..255 would clip",
+                    hint="give such data as .npy",
+                )
             converted = image.convert("L" if channels == 1 else "RGB")
             if converted.size != (size[1], size[0]):
                 converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -323,11 +337,10 @@ def _image_labels(
         groups = [f.relative_to(folder).parts[0] for f in files if f.parent != folder]
         if len(groups) != len(files) or len(set(groups)) < 2:
             return None
-        order = sorted(set(groups))
-        return np.array([order.index(g) for g in groups], np.int64)
+        return _numbered(groups, str(folder))
     path = Path(table)
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = {row[0].strip(): row[1].strip() for row in csv.reader(stream) if len(row) >= 2}
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         raise DataError(f"{path}: not a readable CSV: {e}") from e
@@ -338,8 +351,20 @@ def _image_labels(
         if value is None:
             raise DataError(f"{path.name}: no class for {key}", hint="one row file,class an image")
         classes.append(value)
-    if all(re.fullmatch(r"\d+", c) for c in classes):
+    return _numbered(classes, path.name)
+
+
+def _numbered(classes: list[str], source: str) -> NDArray[np.int64]:
+    """Class numbers where all are such, else numbers by alphabetical order of the names."""
+    numbers = [c for c in classes if re.fullmatch(r"\d{1,9}", c)]
+    if len(numbers) == len(classes):
         return np.array([int(c) for c in classes], np.int64)
+    odd = [c for c in classes if re.fullmatch(r"[-+.\d]+", c)]
+    if odd:
+        raise DataError(
+            f"{source}: the class {odd[0]!r} stands beside names, or is no class number",
+            hint="write 0, 1, 2, … for all of them, or names for all of them",
+        )
     order = sorted(set(classes))
     return np.array([order.index(c) for c in classes], np.int64)
 

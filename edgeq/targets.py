@@ -70,7 +70,16 @@ FAMILIES = {
             "cortex-m",
             required=frozenset({"core"}),
             optional=frozenset(
-                {"clock_hz", "flash", "ram", "transport", "flasher", "usb_ids", "sim"}
+                {
+                    "clock_hz",
+                    "flash",
+                    "ram",
+                    "transport",
+                    "flasher",
+                    "flasher_args",
+                    "usb_ids",
+                    "sim",
+                }
             ),
             engines=("aot", "tflm"),
             transports=("serial",),
@@ -124,6 +133,7 @@ class Target:
     glibc: str | None = None
     transport: str | None = None
     flasher: str | None = None
+    flasher_args: tuple[str, ...] = ()
     usb_ids: tuple[str, ...] = ()
     sim: str | None = None
 
@@ -202,6 +212,7 @@ def check_target(path: Path) -> Target:
         glibc=document.glibc,
         transport=document.transport,
         flasher=document.flasher,
+        flasher_args=document.flasher_args or (),
         usb_ids=document.usb_ids or (),
         sim=document.sim,
     )
@@ -277,6 +288,7 @@ class _Document:
     glibc: str | None = None
     transport: str | None = None
     flasher: str | None = None
+    flasher_args: tuple[str, ...] | None = None
     usb_ids: tuple[str, ...] | None = None
     sim: str | None = None
 

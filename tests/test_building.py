@@ -292,6 +292,21 @@ def test_nothing_is_written_when_one_of_two_targets_fails(tiny_model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_nothing_is_written_when_one_of_two_places_is_taken(tiny_model, tmp_path):
+    output = tmp_path / "out"
+    (output / "rpi").mkdir(parents=True)
+    (output / "rpi" / "mine").write_text("precious")
+    targets = [edgeq.load_target("host"), edgeq.load_target("rpi")]
+    with pytest.raises(edgeq.EdgeqError, match="left alone"):
+        edgeq.build(tiny_model, targets, output=output)
+    assert everything(output) == {"rpi/mine": b"precious"}
+
+
+def test_two_targets_of_one_name_are_refused(tiny_model, tmp_path):
+    with pytest.raises(UsageError, match="two targets are called host"):
+        edgeq.build(tiny_model, [edgeq.load_target("host")] * 2, output=tmp_path)
+
+
 def test_the_public_names_are_there_and_documented():
     for name in edgeq.__all__:
         assert getattr(edgeq, name).__doc__, name

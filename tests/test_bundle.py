@@ -150,6 +150,7 @@ def edit(folder, **changes):
         (lambda f: edit(f, schema="other"), "not a manifest of edgeq"),
         (lambda f: edit(f, schema_version=2), "manifest version 2"),
         (lambda f: edit(f, files=None), "incomplete"),
+        (lambda f: edit(f, files={}), "does not list model.tflite"),
         (lambda f: edit(f, files={"../../etc/passwd": "0"}), "outside of the bundle"),
         (lambda f: edit(f, files={"/etc/passwd": "0"}), "outside of the bundle"),
         (lambda f: edit(f, golden={"count": 9, "reference": "", "exact": True}), "do not fit"),

@@ -131,8 +131,14 @@ def test_jlink_gets_a_script_with_the_image(bin_folder, image):
 
 def test_openocd_must_be_told_the_board(image):
     with pytest.raises(UsageError) as e:
-        flash(load_target("nucleo-f446re"), image)
+        flash(load_target("nucleo-f446re"), image, flasher="openocd")
     assert e.value.hint == "after --, as: edgeq flash BUNDLE -- -f board/st_nucleo_f4.cfg"
+
+
+def test_a_target_tells_openocd_its_board(bin_folder, image):
+    program(bin_folder, "openocd", f'echo "$@" > {bin_folder}/called')
+    flash(load_target("nucleo-f446re"), image)
+    assert "-f board/st_nucleo_f4.cfg" in (bin_folder / "called").read_text()
 
 
 def test_a_file_name_cannot_become_a_command(tmp_path):

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from make_model import Maker, tiny_float, tiny_int8
@@ -120,6 +122,36 @@ def test_a_damaged_image_is_named(pictures):
     samples = open_samples(pictures, IMAGE, images=ImageOptions(0, 1))
     with pytest.raises(DataError, match="1.png: not a readable image"):
         samples.get(1)
+
+
+def test_folders_named_by_class_numbers_keep_these(tmp_path):
+    for kind in ("3", "7"):
+        (tmp_path / "pics" / kind).mkdir(parents=True)
+        Image.new("L", (8, 8), 9).save(tmp_path / "pics" / kind / "a.png")
+    samples = open_samples(tmp_path / "pics", IMAGE, images=ImageOptions(0, 255))
+    assert samples.labels.tolist() == [3, 7]
+
+
+@pytest.mark.parametrize("odd", ["-1", "2.5"])
+def test_a_class_that_is_neither_number_nor_name_is_refused(pictures, tmp_path, odd):
+    rows = "\ufefffile,class\n" + "".join(f"{i}.png,{odd}\n" for i in range(3))
+    (tmp_path / "labels.csv").write_text(rows)
+    with pytest.raises(DataError, match="no class number"):
+        open_samples(pictures, IMAGE, images=ImageOptions(0, 1), labels=tmp_path / "labels.csv")
+
+
+def test_an_image_of_16_bits_is_refused_and_not_clipped(tmp_path):
+    (tmp_path / "pics").mkdir()
+    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "pics" / "a.png")
+    samples = open_samples(tmp_path / "pics", IMAGE, images=ImageOptions(0, 1))
+    with pytest.raises(DataError, match="more than 8 bits"):
+        samples.get(0)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(DataError, match="no regular file"):
+        open_samples(tmp_path / "x.npy", VECTOR)
 
 
 @pytest.mark.parametrize(

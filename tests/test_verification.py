@@ -331,3 +331,13 @@ def test_outputs_that_are_no_numbers_fail_and_are_named(tmp_path):
     same = Conversion(model.tflite, model.graph, "float32", "by hand")
     with pytest.raises(VerificationError, match="'y' of the float model is NaN or infinite"):
         verify(model, same, -np.ones((8, 4), np.float32), engines=False)
+
+
+@pytest.mark.parametrize("label", [-7, 999])
+def test_a_label_that_is_no_class_is_refused_with_its_sample(tiny_model, label):
+    model = open_model(tiny_model)
+    labels = np.array([0, 1, label, 2])
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    data = open_samples({"image": images, "labels": labels}, model.graph.inputs)
+    with pytest.raises(DataError, match=f"sample 2: label {label}.*classes 0 to 2"):
+        measure_accuracy(model.tflite, model.graph, data)

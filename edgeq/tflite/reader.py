@@ -86,6 +86,8 @@ class _Reader:
                 f"{where} has {len(subgraph.ops)} operators, {len(subgraph.inputs)} inputs and "
                 f"{len(subgraph.outputs)} outputs, more than any network for a device"
             )
+        if not subgraph.outputs:
+            raise self._wrong(f"{where} has no outputs")
         self._check_order(subgraph, where)
         return subgraph
 

@@ -86,6 +86,13 @@ def hungry_model() -> bytes:
     return m.bytes([x], [y])
 
 
+def no_outputs() -> bytes:
+    m = Maker()
+    x, y = m.tensor("x", (1, 2), np.int8, 0.1), m.tensor("y", (1, 2), np.int8, 0.1)
+    m.op("RELU", [x], [y])
+    return m.bytes([x], [])
+
+
 def gelu_model() -> bytes:
     m = Maker()
     x, y = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("y", (1, 4), np.int8, 0.1)
@@ -115,6 +122,12 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     ("onnx", write("m.onnx", b"\x08\x09onnx"), ["build", "m.onnx", "-t", "host"], 1, "ONNX"),
     ("a folder that is no SavedModel", lambda f: (f / "sm").mkdir(), ["build", "sm", "-t", "host"],
      1, "saved_model.pb"),
+    ("a pipe for a model", lambda f: os.mkfifo(f / "p.tflite"), ["inspect", "p.tflite"], 1,
+     "neither a file nor a folder"),
+    ("a model without outputs", write("m.tflite", no_outputs()), BUILD, 1, "no outputs"),
+    ("a name that C cannot have", nothing, [*BUILD, "--name", "a b"], 2, "a_b"),
+    ("TOML nested without end", write("edgeq.toml", "x = " + "[" * 100_000), ["build"], 2,
+     "not valid TOML"),
     ("an h5 by name only", write("m.h5", b"not hdf5"), ["build", "m.h5", "-t", "host"], 1,
      "no model file"),
     ("a dynamic shape in a .tflite", write("m.tflite", tiny_int8()),
