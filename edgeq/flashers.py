@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import sys
@@ -37,7 +38,7 @@ class Job:
     port: str | None = None
 
 
-class Flasher:
+class Flasher(abc.ABC):
     """How one program writes an image.
 
     A new one is a subclass, listed in FLASHERS, with a test of its exact argv:
@@ -56,8 +57,9 @@ class Flasher:
     wants: ClassVar[str | None] = None
     needs_port: ClassVar[bool] = False
 
+    @abc.abstractmethod
     def argv(self, job: Job) -> list[str]:
-        raise NotImplementedError
+        """The whole command."""
 
     def flash(self, job: Job) -> None:
         """Write, verify and start `job.image`. Raises FlashError."""
