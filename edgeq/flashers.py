@@ -19,6 +19,7 @@ from edgeq.bundle import Bundle
 from edgeq.devices import find_port
 from edgeq.documents import nearest
 from edgeq.errors import BundleError, DeviceError, FlashError, UsageError
+from edgeq.images import load_segments, to_binary, to_hex, to_uf2
 from edgeq.targets import Target
 from edgeq.transports.process import run
 
@@ -239,17 +240,17 @@ def flash(
     """Write the firmware `image` to the board, verify and start it; what was used for it.
 
     `flasher` is another one than the target's; `arguments` go to its program, in place of the
-    target's own. Where the program
-    wants another format than `image` has, the file of that suffix beside it is taken. Raises
-    FlashError, MissingProgram or UsageError.
+    target's own. Where the program wants another format than the ELF file `image` has, it gets
+    one that is made of it. Raises FlashError, MissingProgram or UsageError.
     """
     chosen = choose_flasher(target, flasher)
-    found = _image_for(chosen, image)
-    if chosen.needs_port and port is None:
-        port = find_port(target)
-    # The target's own arguments are for its own flasher.
-    given = tuple(arguments) or (target.flasher_args if flasher is None else ())
-    chosen.flash(Job(found, given, port))
+    with tempfile.TemporaryDirectory(prefix="edgeq") as folder:
+        found = _image_for(chosen, image, target, Path(folder))
+        if chosen.needs_port and port is None:
+            port = find_port(target)
+        # The target's own arguments are for its own flasher.
+        given = tuple(arguments) or (target.flasher_args if flasher is None else ())
+        chosen.flash(Job(found, given, port))
     return chosen
 
 
@@ -296,21 +297,36 @@ def how_to_flash(target: Target, bundle: str) -> str:
     return f"edgeq flash {bundle}"
 
 
-def _image_for(flasher: Flasher, image: Path) -> Path:
-    candidates = [image] if image.suffix in flasher.formats else []
-    candidates += [image.with_suffix(suffix) for suffix in flasher.formats]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate.absolute()
+def _image_for(flasher: Flasher, image: Path, target: Target, folder: Path) -> Path:
+    """`image`, or what it becomes, in `folder`, where the flasher takes no ELF file."""
     if not image.is_file():
         raise UsageError(f"{image}: no such image", hint="edgeq build makes one")
-    wanted = flasher.formats[-1]
-    kind = {".hex": "ihex", ".bin": "binary"}.get(wanted)
-    made = image.with_suffix(wanted)
-    raise FlashError(
-        f"{flasher.name} takes {' or '.join(flasher.formats)}, and {image.name} is neither",
-        hint=f"arm-none-eabi-objcopy -O {kind} {image} {made}" if kind else f"make {made} first",
-    )
+    if image.suffix in flasher.formats:
+        return image.absolute()
+    if image.suffix != ".elf":
+        raise FlashError(
+            f"{flasher.name} takes {' or '.join(flasher.formats)}, and {image.name} is neither",
+            hint="give the .elf: edgeq makes of it what the flasher takes",
+        )
+    wanted = flasher.formats[0]
+    made = folder / image.with_suffix(wanted).name
+    made.write_bytes(_converted(image, wanted, target))
+    return made
+
+
+def _converted(image: Path, wanted: str, target: Target) -> bytes:
+    segments = load_segments(image.read_bytes(), str(image))
+    if wanted == ".hex":
+        return to_hex(segments)
+    if wanted == ".bin":
+        return to_binary(segments, str(image))
+    if target.uf2_family is None:
+        raise FlashError(
+            f"{target.name} has no uf2_family, and a UF2 file needs one",
+            hint="use another --flasher, or add the chip's to a target file of your own: "
+            "github.com/microsoft/uf2 lists them",
+        )
+    return to_uf2(segments, int(target.uf2_family, 16))
 
 
 def _quotable(path: Path) -> str:

@@ -77,6 +77,7 @@ FAMILIES = {
                     "transport",
                     "flasher",
                     "flasher_args",
+                    "uf2_family",
                     "usb_ids",
                     "sim",
                 }
@@ -134,6 +135,7 @@ class Target:
     transport: str | None = None
     flasher: str | None = None
     flasher_args: tuple[str, ...] = ()
+    uf2_family: str | None = None
     usb_ids: tuple[str, ...] = ()
     sim: str | None = None
 
@@ -213,6 +215,7 @@ def check_target(path: Path) -> Target:
         transport=document.transport,
         flasher=document.flasher,
         flasher_args=document.flasher_args or (),
+        uf2_family=document.uf2_family,
         usb_ids=document.usb_ids or (),
         sim=document.sim,
     )
@@ -289,6 +292,7 @@ class _Document:
     transport: str | None = None
     flasher: str | None = None
     flasher_args: tuple[str, ...] | None = None
+    uf2_family: str | None = None
     usb_ids: tuple[str, ...] | None = None
     sim: str | None = None
 
@@ -368,6 +372,8 @@ def _check_values(document: _Document, path: Path) -> None:
     _list(path, "python", document.python, r"3\.\d{1,2}", 'a version as "3.11"', at_least_one=True)
     if document.glibc is not None:
         _form(path, "glibc", document.glibc, r"2\.\d{1,2}", 'a version as "2.36"')
+    if document.uf2_family is not None:
+        _form(path, "uf2_family", document.uf2_family, r"[0-9a-f]{8}", "eight hex digits")
     hexadecimal = '"vid:pid", four lower-case hex digits each, as "0483:374b"'
     _list(path, "usb_ids", document.usb_ids, r"[0-9a-f]{4}:[0-9a-f]{4}", hexadecimal)
 

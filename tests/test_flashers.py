@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,15 @@ from edgeq.flashers import FLASHERS, Job, choose_flasher, firmware_image, flash,
 from edgeq.targets import list_targets, load_target
 
 IMAGE = Path("/b/fw.elf")
+
+
+def minimal_elf(address: int, data: bytes) -> bytes:
+    """An ARM ELF file that loads `data` at `address`."""
+    ident = b"\x7fELF\x01\x01\x01" + bytes(9)
+    head = struct.pack("<HHIIIIIHHHHHH", 2, 40, 1, address, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    size = len(data)
+    segment = struct.pack("<8I", 1, 84, address, address, size, size, 5, 4)
+    return ident + head + segment + data
 
 
 @pytest.mark.parametrize(
@@ -148,15 +158,29 @@ def test_a_file_name_cannot_become_a_command(tmp_path):
         flash(load_target("nucleo-f446re"), evil, arguments=["-f", "x"])
 
 
-def test_the_format_that_the_program_takes_is_found_beside_the_image(bin_folder, image):
-    program(bin_folder, "st-flash", f'echo "$@" > {bin_folder}/called')
-    target = load_target("nucleo-f446re")
-    with pytest.raises(FlashError) as e:
-        flash(target, image, flasher="st-flash")
-    assert e.value.hint.startswith("arm-none-eabi-objcopy -O ihex ")
-    image.with_suffix(".hex").write_text(":00000001FF")
-    flash(target, image, flasher="st-flash")
-    assert (bin_folder / "called").read_text().strip().endswith("fw.hex")
+def test_a_program_that_takes_no_elf_gets_a_file_made_of_it(bin_folder, image):
+    image.write_bytes(minimal_elf(0x08000000, b"firmware"))
+    program(bin_folder, "st-flash", f'for last; do :; done; cp "$last" {bin_folder}/got.hex')
+    flash(load_target("nucleo-f446re"), image, flasher="st-flash")
+    assert (bin_folder / "got.hex").read_text().splitlines() == [
+        ":020000040800F2",
+        ":080000006669726D776172659B",
+        ":00000001FF",
+    ]
+
+
+def test_an_image_of_another_format_is_refused(tmp_path):
+    image = tmp_path / "fw.bin"
+    image.write_bytes(b"x")
+    with pytest.raises(FlashError, match=r"st-flash takes \.hex, and fw\.bin is neither") as e:
+        flash(load_target("nucleo-f446re"), image, flasher="st-flash")
+    assert "give the .elf" in e.value.hint
+
+
+def test_uf2_needs_the_family_of_the_chip(image):
+    image.write_bytes(minimal_elf(0, b"firmware"))
+    with pytest.raises(FlashError, match="microbit has no uf2_family"):
+        flash(load_target("microbit"), image, flasher="uf2")
 
 
 def test_uf2_is_copied_to_the_one_drive(tmp_path, monkeypatch):

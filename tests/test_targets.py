@@ -23,7 +23,7 @@ from edgeq.targets import (
 ASKED_FOR = """
     cortex-m0plus cortex-m3 cortex-m4 cortex-m7 cortex-m33 cortex-m55
     microbit pico pico2 nano-33-ble-sense nucleo-f446re nucleo-l4r5zi nucleo-h743zi b-u585i-iot02a
-    mps2-an385 mps2-an386 mps2-an500 mps2-an505 mps3-an547
+    mps2-an385 mps2-an386 mps2-an500 mps2-an505 mps3-an547 netduinoplus2
     rpi rpi-zero-2w rpi3 rpi4 rpi5 rpi-armv7 android android-armv7 host
 """
 
