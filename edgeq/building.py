@@ -78,12 +78,15 @@ def build(
     labels: Sequence[str] = (),
     allow_float: bool = False,
     layers: bool = False,
+    mlperf: str | None = None,
     progress: Progress | None = None,
 ) -> list[Built]:
     """Open, calibrate, convert, prove, and write a bundle for each of `targets`.
 
     Each bundle is the folder `output`/<target>. `labels` are the classes' names, `layers` adds a
-    table of errors by layer to the proof. Nothing is written until every target has passed.
+    table of errors by layer to the proof. With `mlperf`, one of firmware.BENCHMARKS, firmware
+    answers MLPerf Tiny's runner as that benchmark's device. Nothing is written until every target
+    has passed.
 
     Raises VerificationError when the model is not fully integer and may not stay so or misses a
     gate, DoesNotFit when a target lacks memory or an operator, and what the steps raise.
@@ -107,7 +110,7 @@ def build(
         progress=progress,
     )
     plans = [
-        _plan(target, chosen, prepared, labels, data)
+        _plan(target, chosen, prepared, labels, data, mlperf)
         for target, chosen in zip(targets, engines, strict=True)
     ]
     return [_write(Path(output), plan, prepared, verification, data) for plan in plans]
@@ -176,7 +179,12 @@ def _refuse_floats(conversion: Conversion, targets: Sequence[Target], allow_floa
 
 
 def _plan(
-    target: Target, engine: str, prepared: Prepared, labels: Sequence[str], data: Data
+    target: Target,
+    engine: str,
+    prepared: Prepared,
+    labels: Sequence[str],
+    data: Data,
+    mlperf: str | None,
 ) -> _Plan:
     graph, tflite = prepared.conversion.graph, prepared.conversion.tflite
     table = table_for(target, engine)
@@ -194,7 +202,7 @@ def _plan(
         tflite=tflite,
         sha256=hashlib.sha256(tflite).hexdigest(),
         labels=tuple(labels),
-        command=_command(prepared, target, data),
+        command=_command(prepared, target, data, mlperf),
         version=__version__,
         golden=make_golden(tflite, graph, engine, inputs),
         has_baseline=_keeps_baseline(prepared, target),
@@ -211,7 +219,7 @@ def _plan(
     firmware = None
     board = find_port(target)
     if engine == "aot" and compiled is not None and board is not None and has_compiler():
-        firmware = build_firmware(target, board, export, compiled)
+        firmware = build_firmware(target, board, export, compiled, mlperf)
     return _Plan(target, engine, export, arena, compiled, firmware, notes(graph, table))
 
 
@@ -283,11 +291,13 @@ def _write(
     )
 
 
-def _command(prepared: Prepared, target: Target, data: Data) -> str:
+def _command(prepared: Prepared, target: Target, data: Data, mlperf: str | None) -> str:
     """What was built, as a command; file names without folders, so that the same input gives the
     same bytes wherever it lies."""
     words = ["edgeq", "build", prepared.model.source, "--target", target.name]
     words += ["--scheme", prepared.conversion.scheme]
     if prepared.calibration is not None and data.calibration is not None:
         words += ["--calibration-data", Path(str(data.calibration)).name]
+    if mlperf is not None:
+        words += ["--mlperf", mlperf]
     return shlex.join(words)

@@ -7,6 +7,7 @@ the same compiler makes the same bytes anywhere.
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -24,6 +25,14 @@ COMPILER = "arm-none-eabi-gcc"
 COMPILE_LIMIT = 120.0
 FIRMWARE_VERSION = 1
 """Of what edgeq_firmware.h must define; runtime/ports/main.c checks it."""
+
+BENCHMARKS = {
+    "kws01": "eq_input_raw",
+    "vww01": "eq_input_uint8",
+    "ic01": "eq_input_uint8",
+    "ad01": "eq_input_float32",
+}
+"""MLPerf Tiny's IDs, and how each one's runner gives the input (runtime/PROTOCOL.md)."""
 
 _FLAGS = ("-std=c99", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
 _INSTALL = "edgeq doctor has the line that installs it"
@@ -62,9 +71,12 @@ def has_compiler() -> bool:
     return shutil.which(COMPILER) is not None
 
 
-def build_firmware(target: Target, port: Port, export: Export, compiled: Compiled) -> Firmware:
+def build_firmware(
+    target: Target, port: Port, export: Export, compiled: Compiled, mlperf: str | None = None
+) -> Firmware:
     """Compile and link the network with the harness and `port`.
 
+    With `mlperf`, one of BENCHMARKS, MLPerf Tiny's runner takes it for that benchmark's device.
     Raises DoesNotFit when the linker runs out of flash or RAM, MissingProgram without the
     compiler, ConversionError for anything else that the compiler says.
     """
@@ -73,7 +85,7 @@ def build_firmware(target: Target, port: Port, export: Export, compiled: Compile
         folder = Path(name)
         for file, text in compiled.files.items():
             (folder / file).write_text(text, encoding="utf-8")
-        (folder / "edgeq_firmware.h").write_text(_header(target, export), encoding="utf-8")
+        (folder / "edgeq_firmware.h").write_text(_header(target, export, mlperf), encoding="utf-8")
         objects = [_compile(folder, source, core) for source in compiled.sources]
         image = folder / "firmware.elf"
         _call(_link_line(folder, port, core, objects, image), target)
@@ -81,18 +93,27 @@ def build_firmware(target: Target, port: Port, export: Export, compiled: Compile
         return Firmware(image.read_bytes(), version.output.splitlines()[0])
 
 
-def _header(target: Target, export: Export) -> str:
+def _header(target: Target, export: Export, mlperf: str | None) -> str:
     name = export.name
     inputs = sum(port.tensor.bytes for port in export.graph.inputs)
-    return f"""\
-#include "{name}.h"
-#define EDGEQ_FIRMWARE_VERSION {FIRMWARE_VERSION}
-#define EDGEQ_MODEL {name}_model
-#define EDGEQ_ARENA_SIZE {name.upper()}_ARENA_SIZE
-#define EDGEQ_INPUT_BYTES {inputs}
-#define EDGEQ_ENGINE "aot"
-#define EDGEQ_TARGET "{target.name}"
-"""
+    lines = [
+        f'#include "{name}.h"',
+        f"#define EDGEQ_FIRMWARE_VERSION {FIRMWARE_VERSION}",
+        f"#define EDGEQ_MODEL {name}_model",
+        f"#define EDGEQ_ARENA_SIZE {name.upper()}_ARENA_SIZE",
+        f"#define EDGEQ_INPUT_BYTES {inputs}",
+        '#define EDGEQ_ENGINE "aot"',
+        f'#define EDGEQ_TARGET "{target.name}"',
+    ]
+    if mlperf is not None:
+        lines += [
+            f'#define EDGEQ_BENCHMARK "{mlperf}"',
+            f"#define EDGEQ_INPUT {BENCHMARKS[mlperf]}",
+        ]
+        if BENCHMARKS[mlperf] == "eq_input_float32":
+            elements = math.prod(export.graph.inputs[0].tensor.shape)
+            lines.append(f"#define EDGEQ_DB_BYTES {4 * elements}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _compile(folder: Path, source: str, core: Core) -> Path:

@@ -63,6 +63,11 @@ from edgeq.verification import Gates, LayerError, MissedGate, Verification
 @click.option(
     "--allow-float", is_flag=True, help="Accept operators that stay float, where the target can."
 )
+@click.option(
+    "--mlperf",
+    type=click.Choice(["kws01", "vww01", "ic01", "ad01"]),
+    help="Firmware that MLPerf Tiny's official runner takes for this benchmark's device.",
+)
 @model_options
 @project_option
 @click.option("--json", "json_file", metavar="FILE", help="Write what was built and proved.")
@@ -79,6 +84,7 @@ def command(
     min_sqnr: float | None,
     layers: bool,
     allow_float: bool,
+    mlperf: str | None,
     json_file: str | None,
     **options: Any,
 ) -> None:
@@ -117,6 +123,7 @@ def command(
         labels=project.labels if project else (),
         allow_float=allow_float,
         layers=layers,
+        mlperf=mlperf,
         progress=progress,
     )
     chosen = [load_target(name) for name in dict.fromkeys(names)]
