@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from edgeq.evaluation import Evaluation, evaluate
     from edgeq.graph import Graph
     from edgeq.inspection import Inspection, inspect_graph
-    from edgeq.measurement import Measurement, Results, read_results, write_results
+    from edgeq.measurement import Measurement, Results
     from edgeq.models import Model, open_model
     from edgeq.pipeline import Data, Opening
+    from edgeq.results import read_results, write_results
     from edgeq.samples import ImageOptions, Samples, open_samples
     from edgeq.targets import Target, list_targets, load_target
     from edgeq.tflite import read_graph
@@ -47,9 +48,10 @@ _HOMES = {
     "evaluation": ("Evaluation", "evaluate"),
     "graph": ("Graph",),
     "inspection": ("Inspection", "inspect_graph"),
-    "measurement": ("Measurement", "Results", "read_results", "write_results"),
+    "measurement": ("Measurement", "Results"),
     "models": ("Model", "open_model"),
     "pipeline": ("Data", "Opening"),
+    "results": ("read_results", "write_results"),
     "samples": ("ImageOptions", "Samples", "open_samples"),
     "targets": ("Target", "list_targets", "load_target"),
     "tflite": ("read_graph",),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
-from edgeq.bundle import BASELINE, FIRMWARE, MODEL, check_place, golden_files, write_bundle
+from edgeq.bundle import BASELINE, FIRMWARE, MODEL, Draft, check_place, golden_files, write_bundles
 from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.complexity import live_bytes
@@ -85,8 +85,9 @@ def build(
 
     Each bundle is the folder `output`/<target>. `labels` are the classes' names, `layers` adds a
     table of errors by layer to the proof. With `mlperf`, one of firmware.BENCHMARKS, firmware
-    answers MLPerf Tiny's runner as that benchmark's device. Nothing is written until every target
-    has passed.
+    answers MLPerf Tiny's runner as that benchmark's device. All bundles are written, or none: not
+    until every target has passed, and when one cannot be written, those of the others stay as
+    they were.
 
     Raises VerificationError when the model is not fully integer and may not stay so or misses a
     gate, DoesNotFit when a target lacks memory or an operator, and what the steps raise.
@@ -113,7 +114,22 @@ def build(
         _plan(target, chosen, prepared, labels, data, mlperf)
         for target, chosen in zip(targets, engines, strict=True)
     ]
-    return [_write(Path(output), plan, prepared, verification, data) for plan in plans]
+    drafts = [_draft(Path(output), plan, prepared, verification, data) for plan in plans]
+    write_bundles(drafts)
+    return [
+        Built(
+            plan.target,
+            plan.engine,
+            draft.folder,
+            prepared,
+            verification,
+            plan.arena,
+            plan.compiled,
+            plan.firmware,
+            plan.notes,
+        )
+        for plan, draft in zip(plans, drafts, strict=True)
+    ]
 
 
 def _check_places(output: Path, targets: Sequence[Target]) -> None:
@@ -247,10 +263,10 @@ def _keeps_baseline(prepared: Prepared, target: Target) -> bool:
     return target.runs_python and not is_float and not prepared.model.is_quantized
 
 
-def _write(
+def _draft(
     output: Path, plan: _Plan, prepared: Prepared, verification: Verification, data: Data
-) -> Built:
-    export, folder = plan.export, output / plan.target.name
+) -> Draft:
+    export = plan.export
     manifest = describe(
         plan.target,
         plan.engine,
@@ -277,18 +293,7 @@ def _write(
     )
     if plan.firmware is not None:
         files[FIRMWARE] = plan.firmware.image
-    write_bundle(folder, manifest, files)
-    return Built(
-        plan.target,
-        plan.engine,
-        folder,
-        prepared,
-        verification,
-        plan.arena,
-        plan.compiled,
-        plan.firmware,
-        plan.notes,
-    )
+    return Draft(output / plan.target.name, manifest, files)
 
 
 def _command(prepared: Prepared, target: Target, data: Data, mlperf: str | None) -> str:

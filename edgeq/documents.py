@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import os
 import re
 import tomllib
@@ -30,38 +31,87 @@ def read_toml(path: Path, error: type[EdgeqError]) -> dict[str, Any]:
         raise error(f"{path}: not valid TOML: {e}") from e
 
 
-def read_json(path: Path, error: type[EdgeqError]) -> Any:
-    """The value in the JSON file at `path`. Raises `error` when it is missing or malformed."""
+def read_json(path: Path, error: type[EdgeqError], hint: str | None = None) -> Any:
+    """The value in the JSON file at `path`. Raises `error` when it is missing or malformed.
+
+    JSON as RFC 8259 has it, so without NaN and infinity, and none that readers understand in
+    different ways: no key twice, no integer beyond 64 bits.
+    """
+    text = read_text(path, error, hint)
     try:
-        return json.loads(read_text(path, error))
-    except (ValueError, RecursionError) as e:
-        raise error(f"{path}: not valid JSON: {e}") from e
+        value = json.loads(
+            text,
+            parse_int=_integer,
+            parse_float=_finite,
+            parse_constant=_finite,
+            object_pairs_hook=_object,
+        )
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as e:
+        raise error(f"{path}: not valid JSON: half a character (a lone surrogate)", hint) from e
+    except RecursionError as e:
+        raise error(f"{path}: not valid JSON of edgeq's: nested too deeply", hint) from e
+    except ValueError as e:
+        raise error(f"{path}: not valid JSON: {e}", hint) from e
 
 
-def read_text(path: Path, error: type[EdgeqError]) -> str:
+def _integer(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise ValueError(f"{_clipped(text)} is beyond 64 bits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{_clipped(text)} is not a finite number")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {_clipped(twice)!r} is there twice")
+    return value
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def read_text(path: Path, error: type[EdgeqError], hint: str | None = None) -> str:
     """The UTF-8 text of `path`, at most MAX_DOCUMENT_BYTES long."""
     try:
         if path.exists() and not path.is_file():
-            raise error(f"{path}: no regular file")
+            raise error(f"{path}: no regular file", hint)
         if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            raise error(f"{path}: over {MAX_DOCUMENT_BYTES} bytes, this is no document of edgeq's")
+            raise error(
+                f"{path}: over {MAX_DOCUMENT_BYTES} bytes, this is no document of edgeq's", hint
+            )
         return path.read_text(encoding="utf-8")
     except OSError as e:
-        raise error(f"{path}: {e.strerror or e}") from e
+        raise error(f"{path}: {e.strerror or e}", hint) from e
     except UnicodeDecodeError as e:
-        raise error(f"{path}: not UTF-8 text (byte {e.start})") from e
+        raise error(f"{path}: not UTF-8 text (byte {e.start})", hint) from e
 
 
-def decode(data: Any, kind: type[T], where: str, error: type[EdgeqError]) -> T:
+def decode(
+    data: Any, kind: type[T], where: str, error: type[EdgeqError], hint: str | None = None
+) -> T:
     """`data` (tables, lists, scalars) as a `kind`, a frozen dataclass.
 
-    An unknown key is an error that names `where`, the key and the nearest valid one.
+    An unknown key is an error that names `where`, the key and the nearest valid one; `hint` goes
+    with any other.
     """
     _refuse_unknown_keys(data, kind, where, "", error)
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as e:
-        raise error(f"{where}: {_in_words(str(e))}") from e
+        raise error(f"{where}: {_in_words(str(e))}", hint) from e
 
 
 _WORDS = {
@@ -138,9 +188,9 @@ def _refuse_unknown_keys(
         hints = typing.get_type_hints(kind)
         for key, value in data.items():
             if key not in hints:
-                guess = nearest(str(key), hints)
+                guess = nearest(_clipped(str(key)), hints)
                 raise error(
-                    f"{where}: unknown key {at}{key}",
+                    f"{where}: unknown key {at}{_clipped(str(key))}",
                     hint=f"did you mean {at}{guess}?" if guess else f"keys: {', '.join(hints)}",
                 )
             _refuse_unknown_keys(value, hints[key], where, f"{at}{key}.", error)

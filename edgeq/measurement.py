@@ -1,18 +1,14 @@
-"""Measurement, Environment, Results: what was measured, where, and their JSON form.
+"""Measurement, Environment, Results: what was measured, and where.
 
-docs/results.md explains every key. Nothing here measures or computes; edgeq.stats does.
+docs/results.md explains every key. Nothing here measures or computes; edgeq.stats does, and
+edgeq.results reads and writes the file.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
-
-from edgeq import documents
-from edgeq.errors import MeasurementError
+from typing import Literal
 
 SCHEMA = "edgeq.measurement"
 SCHEMA_VERSION = 1
@@ -210,56 +206,3 @@ class Results:
     measurements: tuple[Measurement, ...]
     schema: str = SCHEMA
     schema_version: int = SCHEMA_VERSION
-
-
-def to_json(results: Results) -> str:
-    """The text of a results file: the same bytes for the same value, samples on short lines."""
-    data = {
-        "schema": results.schema,
-        "schema_version": results.schema_version,
-        "measurements": [documents.encode(m) for m in results.measurements],
-    }
-    return _NUMBERS.sub(_in_rows, documents.to_json(data))
-
-
-def from_json(data: Any, where: str) -> Results:
-    """The Results in the parsed JSON `data`; `where` appears in errors.
-
-    Raises MeasurementError when it is something else, too new, or contradicts itself.
-    """
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        raise MeasurementError(
-            f"{where}: not a results file (no schema {SCHEMA!r})",
-            hint="edgeq bench --json FILE writes one",
-        )
-    version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise MeasurementError(
-            f"{where}: schema version {version!r}, this edgeq reads version {SCHEMA_VERSION}",
-            hint="use the edgeq that wrote it, or measure again",
-        )
-    return documents.decode(data, Results, where, MeasurementError)
-
-
-def read_results(path: Path) -> Results:
-    """The Results in the file at `path`. Raises MeasurementError."""
-    return from_json(documents.read_json(path, MeasurementError), str(path))
-
-
-def write_results(path: Path, results: Results) -> None:
-    """Write `results` to `path`, all of it or nothing. Raises MeasurementError."""
-    documents.write_text(path, to_json(results))
-
-
-_NUMBERS = re.compile(r"\[\n\s+(-?\d+(?:,\n\s+-?\d+)+)\n(\s*)\]")
-"""A list of integers, one a line; text cannot look like it, since JSON escapes line ends."""
-
-_ROW = 12
-
-
-def _in_rows(match: re.Match[str]) -> str:
-    indent = match[2]
-    numbers = re.split(r",\s+", match[1])
-    rows = [", ".join(numbers[i : i + _ROW]) for i in range(0, len(numbers), _ROW)]
-    return "[\n" + ",\n".join(f"{indent}  {row}" for row in rows) + f"\n{indent}]"

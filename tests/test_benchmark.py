@@ -25,7 +25,8 @@ from edgeq.benchmark import (
 from edgeq.errors import DataError, ModelError, UsageError, VerificationError
 from edgeq.golden import Golden
 from edgeq.isolation import Worker
-from edgeq.measurement import Results, from_json, to_json
+from edgeq.measurement import Results
+from edgeq.results import from_json, to_json
 from edgeq.tflite import read_graph
 
 TYPES = {"int8": (9, "INT8"), "float32": (0, "FLOAT32"), "int32": (2, "INT32"), "int16": (7, "")}

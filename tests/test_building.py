@@ -102,10 +102,38 @@ def test_bench_refuses_a_model_whose_outputs_are_not_the_golden_ones(built, tmp_
     data[place : place + 200] = bytes(200)
     (folder / "model.tflite").write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["model.tflite"] = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
+    manifest["files"]["model.tflite"] = manifest["model"]["sha256"] = digest
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(VerificationError, match="golden input 0, output output_0"):
         edgeq.bench(folder, OPTIONS)
+
+
+@pytest.mark.parametrize("target", ["host", "cortex-m4"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect", "{}", "-t", "host"],
+        ["bench", "{}"],
+        ["bench", "{}", "--sim"],
+        ["eval", "{}", "--data", "{}/golden/inputs.npz"],
+        ["flash", "{}"],
+    ],
+)
+def test_no_command_takes_a_bundle_that_was_changed(built, tmp_path, capfd, command, target):
+    folder = tmp_path / target
+    shutil.copytree(built / target, folder)
+    data = bytearray((folder / "model.tflite").read_bytes())
+    data[-100] ^= 1
+    (folder / "model.tflite").write_bytes(data)
+    assert run([word.format(folder) for word in command]) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and "model.tflite was changed after the build" in err
+
+
+def test_inspect_calls_a_bundle_by_its_name(built, capfd):
+    assert run(["inspect", str(built / "host"), "-t", "host"]) == 0
+    assert capfd.readouterr().out.startswith("digits_like: int8")
 
 
 def test_the_bench_command_writes_json_and_csv_that_compare_reads(built, tmp_path, capfd):
@@ -300,6 +328,16 @@ def test_nothing_is_written_when_one_of_two_places_is_taken(tiny_model, tmp_path
     with pytest.raises(edgeq.EdgeqError, match="left alone"):
         edgeq.build(tiny_model, targets, output=output)
     assert everything(output) == {"rpi/mine": b"precious"}
+
+
+def test_nothing_is_written_when_the_disk_is_full_for_the_second(small_disk, tiny_model):
+    """The first is small enough, the second has the firmware of a microcontroller too."""
+    targets = [edgeq.load_target(name) for name in ("host", "cortex-m4")]
+    with pytest.raises(edgeq.EdgeqError, match="no space left.*nothing was changed") as caught:
+        edgeq.build(tiny_model, targets, output=small_disk / "out")
+    assert "cortex-m4" in str(caught.value)
+    assert not any(small_disk.iterdir())
+    edgeq.build(tiny_model, targets[:1], output=small_disk / "out")
 
 
 def test_two_targets_of_one_name_are_refused(tiny_model, tmp_path):

@@ -1,13 +1,16 @@
+import hashlib
 import json
 import os
-import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeq.bundle import golden_files, open_bundle, write_bundle
+from edgeq.bundle import Draft, bundle_with, golden_files, open_bundle, write_bundle, write_bundles
 from edgeq.errors import BundleError
 from edgeq.golden import Golden
 
@@ -21,9 +24,12 @@ MANIFEST = {
     "schema": "edgeq.bundle",
     "schema_version": 1,
     "name": "tiny",
+    "target": "host",
+    "engine": "litert",
+    "scheme": "int8",
     "inputs": [{"name": "x"}],
     "outputs": [{"name": "y", "tolerance_steps": 1}],
-    "model": {},
+    "model": {"sha256": hashlib.sha256(b"model").hexdigest()},
     "golden": {"count": 3, "reference": "by hand", "exact": True},
 }
 FILES = {"model.tflite": b"model", "docs/note.txt": "hello\n", **golden_files(GOLDEN)}
@@ -33,6 +39,12 @@ FILES = {"model.tflite": b"model", "docs/note.txt": "hello\n", **golden_files(GO
 def folder(tmp_path):
     write_bundle(tmp_path / "out" / "tiny", MANIFEST, FILES)
     return tmp_path / "out" / "tiny"
+
+
+def version(model: bytes):
+    """Manifest and files of a bundle with this model."""
+    digest = hashlib.sha256(model).hexdigest()
+    return {**MANIFEST, "model": {"sha256": digest}}, {**FILES, "model.tflite": model}
 
 
 def everything(folder: Path):
@@ -56,7 +68,7 @@ def test_the_same_input_gives_the_same_bytes_anywhere(tmp_path):
 
 
 def test_an_older_bundle_is_replaced_and_nothing_else_left(folder):
-    write_bundle(folder, MANIFEST, {**FILES, "model.tflite": b"newer"})
+    write_bundle(folder, *version(b"newer"))
     assert open_bundle(folder).tflite == b"newer"
     assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
 
@@ -78,18 +90,6 @@ def test_what_is_no_folder_is_left_alone(tmp_path, kind):
     assert place.is_symlink() if kind == "link" else place.read_text() == "mine"
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 64 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting a file system needs root")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
 def test_a_full_disk_leaves_the_old_bundle_whole(small_disk):
     write_bundle(small_disk / "tiny", MANIFEST, FILES)
     before = everything(small_disk)
@@ -99,37 +99,131 @@ def test_a_full_disk_leaves_the_old_bundle_whole(small_disk):
     open_bundle(small_disk / "tiny")
 
 
-def test_an_interruption_leaves_the_old_bundle_whole(folder, monkeypatch):
-    before = everything(folder.parent)
-    written = []
+def drafts(folder: Path, model: bytes, **more):
+    """Of two bundles, `more` in the second."""
+    manifest, files = version(model)
+    return [
+        Draft(folder / "one", manifest, files),
+        Draft(folder / "two", manifest, {**files, **more}),
+    ]
 
-    def interrupted(self, content):
-        written.append(self)
-        if len(written) == 3:
-            raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_bytes", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_bundle(folder, MANIFEST, {**FILES, "model.tflite": b"newer"})
+@pytest.fixture
+def two(tmp_path):
+    write_bundles(drafts(tmp_path / "out", b"older"))
+    return tmp_path / "out"
+
+
+def test_a_full_disk_for_the_second_bundle_leaves_the_first_as_it_was(small_disk):
+    write_bundles(drafts(small_disk, b"older"))
+    before = everything(small_disk)
+    with pytest.raises(BundleError, match="two: no space left on the disk; nothing was changed"):
+        write_bundles(drafts(small_disk, b"newer", big=bytes(200_000)))
+    assert everything(small_disk) == before
+    assert sorted(p.name for p in small_disk.iterdir()) == ["one", "two"]
+
+
+def test_folders_that_were_made_for_nothing_go_again(tmp_path):
+    files = {**FILES, "docs/note.txt/below": b""}
+    with pytest.raises(BundleError, match="cannot be written: File exists; nothing"):
+        write_bundles([Draft(tmp_path / "a" / "b" / "c", MANIFEST, files)])
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_is_in_the_way_of_one_keeps_all_from_being_written(two):
+    (two / "two" / "mine").write_text("precious")
+    before = everything(two)
+    with pytest.raises(BundleError, match="two: has files that are not the bundle's"):
+        write_bundles(drafts(two, b"newer"))
+    assert everything(two) == before
+
+
+def failing(monkeypatch, name, first, last, error):
+    """Calls `first` to `last` of os.<name> raise."""
+    real, calls = getattr(os, name), []
+
+    def call(*arguments):
+        calls.append(arguments)
+        if first <= len(calls) <= last:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(os, name, call)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_failing_rename_puts_every_bundle_back(two, monkeypatch, number):
+    before = everything(two)
+    failing(monkeypatch, "rename", number, number, OSError(5, "Input/output error"))
+    with pytest.raises(BundleError, match="Input/output error; nothing was changed"):
+        write_bundles(drafts(two, b"newer"))
     monkeypatch.undo()
-    assert everything(folder.parent) == before
+    assert everything(two) == before
+    assert sorted(p.name for p in two.iterdir()) == ["one", "two"]
 
 
-def test_a_failing_rename_puts_the_old_bundle_back(folder, monkeypatch):
-    before = everything(folder.parent)
-    real, calls = os.rename, []
-
-    def rename(a, b):
-        calls.append(a)
-        if len(calls) == 2:
-            raise OSError(5, "Input/output error")
-        real(a, b)
-
-    monkeypatch.setattr(os, "rename", rename)
-    with pytest.raises(BundleError, match="Input/output error"):
-        write_bundle(folder, MANIFEST, {**FILES, "model.tflite": b"newer"})
+def test_what_cannot_be_put_back_is_kept_and_said(two, monkeypatch):
+    failing(monkeypatch, "rename", 4, 99, OSError(5, "Input/output error"))
+    with pytest.raises(BundleError, match="Not everything could be put back") as caught:
+        write_bundles(drafts(two, b"newer"))
     monkeypatch.undo()
-    assert everything(folder.parent) == before
+    old = next(p for p in two.iterdir() if p.name.startswith(".two.old."))
+    assert f"what was in {two / 'two'} is now in {old}" in str(caught.value)
+    assert "nothing was changed" not in str(caught.value)
+    assert open_bundle(old).tflite == b"older"
+
+
+WRITER = """
+import json, pathlib, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_bundle import drafts
+from edgeq.bundle import write_bundles
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+place, model, times = pathlib.Path(sys.argv[2]), sys.argv[3].encode(), int(sys.argv[4])
+print("ready", flush=True)
+try:
+    for i in range(times):
+        write_bundles(drafts(place, model + str(i).encode(), big=bytes(i % 7 * 100_000)))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def writer(place: Path, model: str, times: int) -> subprocess.Popen[str]:
+    arguments = [str(Path(__file__).parent), str(place), model, str(times)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    return process
+
+
+def assert_whole(place: Path):
+    """Both bundles are there, of one writing, and nothing else."""
+    assert sorted(p.name for p in place.iterdir()) == ["one", "two"]
+    assert open_bundle(place / "one").tflite == open_bundle(place / "two").tflite
+
+
+@pytest.mark.parametrize("milliseconds", [1, 3, 7, 15, 32, 64])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_at_any_time_leaves_whole_bundles_and_nothing_else(
+    two, number, milliseconds
+):
+    with writer(two, "newer", 10**9) as process:
+        time.sleep(milliseconds / 1000)
+        process.send_signal(number)
+        time.sleep(0.002)
+        process.send_signal(number)  # People press Ctrl-C twice.
+        assert process.wait(timeout=30) != 0
+    assert_whole(two)
+
+
+def test_writers_to_one_place_take_turns(tmp_path):
+    processes = [writer(tmp_path / "out", name, 40) for name in "abc"]
+    for process in processes:
+        with process:
+            assert process.wait(timeout=60) == 0
+    assert_whole(tmp_path / "out")
 
 
 def edit(folder, **changes):
@@ -157,12 +251,27 @@ def edit(folder, **changes):
         (lambda f: edit(f, golden={}), "incomplete"),
         (lambda f: edit(f, outputs=[{}]), "incomplete"),
         (lambda f: edit(f, outputs=3), "incomplete"),
+        (lambda f: edit(f, model={}), "model.sha256 is not that of model.tflite"),
+        (lambda f: edit(f, model={"sha256": "0" * 64}), "model.sha256 is not that of model.tflite"),
+        (lambda f: edit(f, model="model.tflite"), "incomplete"),
+        (lambda f: edit(f, target=None), "incomplete"),
+        (lambda f: edit(f, scheme=["int8"]), "incomplete"),
+        (lambda f: (f / "baseline_float32.tflite").write_bytes(b""), "nothing vouches for it"),
     ],
 )
 def test_a_damaged_bundle_is_refused_in_words(folder, damage, said):
     damage(folder)
     with pytest.raises(BundleError, match=said):
         open_bundle(folder).golden()
+
+
+def test_a_file_of_a_bundle_is_known(folder, tmp_path):
+    for name in ("manifest.json", "model.tflite", "docs/note.txt"):
+        assert bundle_with(folder / name) == folder.resolve()
+    (tmp_path / "link").symlink_to(folder / "model.tflite")
+    assert bundle_with(tmp_path / "link") == folder.resolve()
+    for path in (folder / "mine.json", folder.parent / "mine.json", Path("/")):
+        assert bundle_with(path) is None
 
 
 def test_a_web_extension_s_manifest_makes_no_bundle(tmp_path):

@@ -20,9 +20,9 @@ from edgeq.measurement import (
     Metric,
     Results,
     Speedup,
-    write_results,
 )
 from edgeq.report import comparison_rows, format_ticks, measurement_notes, measurement_rows, to_csv
+from edgeq.results import write_results
 from edgeq.stats import judge, median_interval, summarize
 
 PI = Environment(

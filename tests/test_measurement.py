@@ -20,12 +20,10 @@ from edgeq.measurement import (
     Results,
     Speedup,
     State,
-    from_json,
-    read_results,
-    to_json,
-    write_results,
+    Verdict,
 )
-from edgeq.stats import judge, summarize
+from edgeq.results import from_json, read_results, to_json, write_results
+from edgeq.stats import block_ratio, judge, summarize
 
 
 def measurement(samples=tuple(range(1000, 1050)), **changes):
@@ -119,7 +117,7 @@ def broken(**changes):
         place = data
         for parent in parents:
             place = place[int(parent) if parent.isdigit() else parent]
-        place[key] = value
+        place[int(key) if key.isdigit() else key] = value
     return data
 
 
@@ -156,16 +154,107 @@ def test_what_makes_no_sense_is_refused(data, message):
     assert "r.json" in str(caught.value)
 
 
+SUMMARY = {"low": 1014.0, "high": 1034.0, "confidence": 0.967}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (broken(measurements__0__summary__median=10.0), "kws int8: summary.median is 10, its "),
+        (broken(measurements__0__summary__median=1024.5001), "summary.median is 1024.5001"),
+        (broken(measurements__0__summary__p99=1e9), "summary.p99"),
+        (broken(measurements__0__summary__mean=0.0), "summary.mean"),
+        (broken(measurements__0__summary__median_interval=None), "median_interval is absent"),
+        (broken(measurements__0__summary__median_interval={**SUMMARY, "low": 1.0}), "1 to 1034"),
+        (broken(measurements__0__summary__median_interval__confidence=0.5), "(50.00%)"),
+        (broken(measurements__0__verdict={"valid": True, "reasons": ["drift"]}), "its reasons"),
+        (broken(measurements__0__verdict={"valid": False}), "does not fit its reasons"),
+        (broken(measurements__0__blocks=[60, -10]), "blocks is negative"),
+        (broken(measurements__0__blocks=[50, 0]), "a block without samples"),
+        (broken(measurements__0__first=-1), "first is negative"),
+        (broken(measurements__0__warmup_runs=-1), "warmup_runs is negative"),
+        (broken(measurements__0__memory__peak_rss_delta=-4), "memory.peak_rss_delta is negative"),
+        (broken(measurements__0__environment__cores=-4), "environment.cores is negative"),
+        (broken(measurements__0__environment__before__load_average=-1), "load_average is negative"),
+        (broken(measurements__0__checks__tolerance=[-1.0]), "checks.tolerance is negative"),
+        (broken(measurements__0__checks__equal=5), "5 of 4 golden inputs"),
+        (broken(measurements__0__delegated__delegated=14), "14 of 13 operators"),
+    ],
+)
+def test_numbers_that_contradict_the_samples_are_refused(data, message):
+    with pytest.raises(MeasurementError) as caught:
+        from_json(data, "r.json")
+    assert message in str(caught.value) and str(caught.value).startswith("r.json: kws int8: ")
+    assert "measure again" in caught.value.hint
+
+
+def test_a_speedup_that_its_own_samples_contradict_is_refused():
+    samples = tuple(range(2000, 2050))
+    float32 = measurement(samples, scheme="float32", model_sha256="cd" * 32)
+    value, interval = block_ratio([samples], [measurement().samples])
+    speedup = Speedup("kws", "float32", "cd" * 32, value, interval)
+    data = json.loads(to_json(Results((measurement(speedup=speedup), float32))))
+    assert from_json(data, "r.json").measurements[0].speedup.value == value
+    data["measurements"][0]["speedup"]["value"] = 9.0
+    with pytest.raises(MeasurementError, match=r"speedup\.value is 9, its samples give 1\.97"):
+        from_json(data, "r.json")
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (measurement(tuple(range(1000, 1010))), "too few runs: 10"),
+        (measurement(tuple(range(1000, 2000, 20))), "drift"),
+        (
+            measurement(environment=Environment(threads=1, processor_share=0.5)),
+            "had a processor for 50%",
+        ),
+    ],
+)
+def test_a_measurement_called_valid_is_not_when_its_samples_say_otherwise(made, reason):
+    data = json.loads(to_json(Results((dataclasses.replace(made, verdict=Verdict(True)),))))
+    verdict = from_json(data, "r.json").measurements[0].verdict
+    assert not verdict.valid and any(reason in r for r in verdict.reasons)
+
+
+def text(key, value):
+    """A results file in which `key` of the measurement is the JSON text `value`."""
+    return json.dumps(broken(**{f"measurements__0__{key}": "<here>"})).replace('"<here>"', value)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{", "not valid JSON"), (b"\xff\xfe", "not UTF-8"), (None, "No such")],
+    [
+        (b"{", "not valid JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (None, "No such"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 400 + b"]" * 400, "not a results file"),
+        (b'{"schema": "edgeq.measurement", "schema": "other"}', "key 'schema' is there twice"),
+        (b'{"schema": "edgeq.measurement", "schema_version": [[1]]}', "schema version"),
+        (text("model", '"\\ud800"'), "lone surrogate"),
+        (text("tick_hz", "NaN"), "NaN is not a finite number"),
+        (text("tick_hz", "-Infinity"), "-Infinity is not a finite number"),
+        (text("tick_hz", "1e999"), "1e999 is not a finite number"),
+        (text("summary__median", "NaN"), "NaN is not a finite number"),
+        (text("first", "9" * 5000), r"9{57}\.\.\. is beyond 64 bits"),
+        (text("samples__3", "1" + "0" * 400), "is beyond 64 bits"),
+        (text("samples__3", str(2**64 - 1)), "a sample of 18446744073709551615 ticks"),
+        (text("samples__3", "true"), "a whole number, not true or false"),
+        (text("samples", "{}"), "samples must be a list, not a table"),
+        (text("samples", "[[[[1]]]]"), "must be a whole number, not a list"),
+        (text("environment", "7"), "environment must be a table"),
+        (text("verdict__valid", '"yes"'), "valid must be true or false"),
+        (text("verdict", '{"' + "x" * 10**6 + '": 1}'), r"unknown key .{1,100}\.\.\."),
+    ],
 )
 def test_an_unreadable_file_is_an_error(tmp_path, content, message):
     path = tmp_path / "r.json"
     if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(MeasurementError, match=message):
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(MeasurementError, match=message) as caught:
         read_results(path)
+    assert caught.value.hint and len(str(caught.value)) < 600
 
 
 def test_instructions_are_never_a_time():

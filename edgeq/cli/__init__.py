@@ -93,10 +93,10 @@ def run(arguments: list[str]) -> int:
         e.show()
         return e.exit_code
     except click.Abort:
-        print_error("interrupted; nothing was changed", None)
+        print_error("interrupted", None)
         return 130
     except KeyboardInterrupt:
-        print_error("interrupted; nothing was changed", None)
+        print_error("interrupted", None)
         return 130
     except BrokenPipeError:
         sys.stderr.close()

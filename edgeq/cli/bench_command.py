@@ -13,8 +13,9 @@ from edgeq.benchmark import BenchOptions, bench
 from edgeq.boards import BoardRun, bench_board
 from edgeq.bundle import FIRMWARE, is_bundle
 from edgeq.cli import console
-from edgeq.measurement import Results, to_json
+from edgeq.measurement import Results
 from edgeq.profile import memory_metrics, profile_columns, profile_rows
+from edgeq.results import to_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ import click
 from edgeq import comparison as comparing
 from edgeq import report
 from edgeq.cli import console
-from edgeq.measurement import read_results
+from edgeq.results import read_results
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 

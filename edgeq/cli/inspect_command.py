@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgeq.bundle import MODEL, is_bundle
+from edgeq.bundle import MODEL, is_bundle, open_bundle
 from edgeq.cli import console
 from edgeq.documents import encode
 from edgeq.inspection import Inspection, PortFact, inspect_graph
@@ -33,7 +33,10 @@ def command(model: str, targets: tuple[str, ...], json_file: str | None) -> None
     MODEL is a .tflite, a bundle, or a trained model (shown as the float .tflite it becomes).
     """
     path = Path(model)
-    opened = open_model(path / MODEL if is_bundle(path) else path)
+    if is_bundle(path):
+        opened = open_model(path / MODEL, name=open_bundle(path).name)
+    else:
+        opened = open_model(path)
     chosen = [load_target(name) for name in targets] if targets else list_targets()
     result = inspect_graph(opened.graph, opened.name, chosen)
     if not json_file or console.write_json(json_file, encode(result)):
