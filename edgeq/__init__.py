@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from edgeq.errors import EdgeqError
     from edgeq.evaluation import Evaluation, evaluate
     from edgeq.graph import Graph
+    from edgeq.images import ImageOptions
     from edgeq.inspection import Inspection, inspect_graph
     from edgeq.measurement import Measurement, Results, read_results, write_results
     from edgeq.models import Model, open_model
     from edgeq.pipeline import Data, Opening
-    from edgeq.samples import ImageOptions, Samples, open_samples
+    from edgeq.samples import Samples, open_samples
     from edgeq.targets import Target, list_targets, load_target
     from edgeq.tflite import read_graph
     from edgeq.verification import Gates, Verification, verify
@@ -46,11 +47,12 @@ _HOMES = {
     "errors": ("EdgeqError",),
     "evaluation": ("Evaluation", "evaluate"),
     "graph": ("Graph",),
+    "images": ("ImageOptions",),
     "inspection": ("Inspection", "inspect_graph"),
     "measurement": ("Measurement", "Results", "read_results", "write_results"),
     "models": ("Model", "open_model"),
     "pipeline": ("Data", "Opening"),
-    "samples": ("ImageOptions", "Samples", "open_samples"),
+    "samples": ("Samples", "open_samples"),
     "targets": ("Target", "list_targets", "load_target"),
     "tflite": ("read_graph",),
     "verification": ("Gates", "Verification", "verify"),
