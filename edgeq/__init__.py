@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from edgeq.errors import EdgeqError
     from edgeq.evaluation import Evaluation, evaluate
     from edgeq.graph import Graph
+    from edgeq.images import ImageOptions
     from edgeq.inspection import Inspection, inspect_graph
     from edgeq.measurement import Measurement, Results
     from edgeq.models import Model, open_model
     from edgeq.pipeline import Data, Opening
     from edgeq.results import read_results, write_results
-    from edgeq.samples import ImageOptions, Samples, open_samples
+    from edgeq.samples import Samples, open_samples
     from edgeq.targets import Target, list_targets, load_target
     from edgeq.tflite import read_graph
     from edgeq.verification import Gates, Verification, verify
@@ -47,12 +48,13 @@ _HOMES = {
     "errors": ("EdgeqError",),
     "evaluation": ("Evaluation", "evaluate"),
     "graph": ("Graph",),
+    "images": ("ImageOptions",),
     "inspection": ("Inspection", "inspect_graph"),
     "measurement": ("Measurement", "Results"),
     "models": ("Model", "open_model"),
     "pipeline": ("Data", "Opening"),
     "results": ("read_results", "write_results"),
-    "samples": ("ImageOptions", "Samples", "open_samples"),
+    "samples": ("Samples", "open_samples"),
     "targets": ("Target", "list_targets", "load_target"),
     "tflite": ("read_graph",),
     "verification": ("Gates", "Verification", "verify"),

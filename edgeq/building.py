@@ -16,6 +16,7 @@ from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.complexity import live_bytes
 from edgeq.conversion import Conversion
+from edgeq.documents import printable
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.firmware import Firmware, build_firmware, find_port, has_compiler
 from edgeq.manifest import describe
@@ -302,7 +303,7 @@ def _command(prepared: Prepared, target: Target, data: Data, mlperf: str | None)
     words = ["edgeq", "build", prepared.model.source, "--target", target.name]
     words += ["--scheme", prepared.conversion.scheme]
     if prepared.calibration is not None and data.calibration is not None:
-        words += ["--calibration-data", Path(str(data.calibration)).name]
+        words += ["--calibration-data", printable(Path(str(data.calibration)).name)]
     if mlperf is not None:
         words += ["--mlperf", mlperf]
     return shlex.join(words)

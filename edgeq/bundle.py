@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.array_files import npz_headers, read_npz
 from edgeq.documents import read_json, to_json
-from edgeq.errors import BundleError
+from edgeq.errors import BundleError, DataError
 from edgeq.golden import Golden
 
 if sys.platform != "win32":
@@ -46,6 +47,7 @@ BASELINE = "baseline_float32.tflite"
 FIRMWARE = "firmware/firmware.elf"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
+_MAX_GOLDEN_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -408,7 +410,8 @@ def _npz(prefix: str, rows: tuple[tuple[NDArray[Any], ...], ...]) -> bytes:
 
 def _columns(path: Path, prefix: str) -> list[NDArray[Any]]:
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return [file[f"{prefix}_{i}"] for i in range(len(file.files))]
-    except Exception as e:  # zipfile, zlib and numpy each have errors of their own for damage
+        names = [f"{prefix}_{i}" for i in range(len(npz_headers(path)))]
+        arrays = read_npz(path, names, _MAX_GOLDEN_BYTES)
+    except (DataError, KeyError) as e:
         raise BundleError(f"{path}: not readable: {e}", hint="build the bundle again") from e
+    return [arrays[name] for name in names]

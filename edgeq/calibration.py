@@ -10,8 +10,7 @@ import numpy as np
 
 from edgeq.errors import ConversionError
 from edgeq.graph import Graph
-from edgeq.interpreters import BATCH_LIMIT, batches, threads
-from edgeq.isolation import Worker
+from edgeq.interpreters import Network, batches, inference_limit, threads
 from edgeq.lint import Finding, Lint
 from edgeq.models import Model
 from edgeq.samples import Samples, Source, open_samples
@@ -85,16 +84,17 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()
     done = 0
-    with Worker("edgeq.workers.litert:Ranges", model.tflite, indexes, workers) as ranges:
+    arguments = (model.tflite, indexes, workers)
+    with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples)):
             for sample in batch:
                 for value in sample:
                     digest.update(np.ascontiguousarray(value).data)
-            ranges.call("feed", batch, time_limit=BATCH_LIMIT)
+            ranges.infer("feed", batch)
             done += len(batch)
             if progress:
                 progress("calibrating", done, count)
-        minima, maxima = ranges.call("result", time_limit=BATCH_LIMIT)
+        minima, maxima = ranges.call("result", time_limit=inference_limit(model.graph, 1))
     return Calibration(
         ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)},
         samples=count,

@@ -142,19 +142,26 @@ def encode(value: Any) -> Any:
 
 def to_json(value: Any) -> str:
     """Stable, readable JSON of plain tables: the same bytes for the same value."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A byte of a file name that is no UTF-8 is a lone surrogate: "\\udcff" in JSON.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def printable(path: str | Path) -> str:
+    """A file name as text, bytes of it that are no UTF-8 as \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file at `path` by `text` in one step; a device or pipe is written to directly."""
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
             return
         final = path.resolve()  # A link keeps being a link.
         temporary = final.with_name(f".{final.name}.{os.getpid()}")
         try:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
             temporary.replace(final)
         finally:
             temporary.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from edgeq.bundle import Bundle
 from edgeq.devices import find_port
 from edgeq.documents import nearest
 from edgeq.errors import BundleError, DeviceError, FlashError, UsageError
-from edgeq.images import load_segments, to_binary, to_hex, to_uf2
+from edgeq.firmware_formats import load_segments, to_binary, to_hex, to_uf2
 from edgeq.targets import Target
 from edgeq.transports.process import run
 

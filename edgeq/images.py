@@ -1,116 +1,168 @@
-"""Firmware images in the formats that flashers take: an ELF file as Intel HEX, raw bytes or UF2.
-
-Each holds what the ELF file loads, at the addresses where it lies in the chip before it runs
-(p_paddr): initial values of variables in flash, not in RAM.
-"""
+"""A folder of images: which there are, their classes, and how pixels become numbers."""
 
 from __future__ import annotations
 
+import csv
 import io
-import struct
-from collections.abc import Iterator
+import re
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
-from edgeq.errors import FlashError
+import numpy as np
+from numpy.typing import NDArray
 
-MAX_BINARY = 64 << 20
-"""Bytes of a raw image; more means that its parts lie far apart, as flash and RAM do."""
+from edgeq.documents import read_text
+from edgeq.errors import DataError, UsageError
+from edgeq.graph import Port
 
-_HEX_ROW = 16
-_UF2_PAYLOAD = 256
-_REBUILD = "build the firmware again"
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 100_000_000
+
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow goes by content, and would give a PostScript file to Ghostscript."""
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Bytes that belong at `address`."""
+class ImageOptions:
+    """How pixels become numbers: value = (pixel - mean) / std, pixels being 0 to 255.
 
-    address: int
-    data: bytes
+    `size` is (height, width), `channels` 1 or 3; both default to what the model's input says.
+    """
+
+    mean: float
+    std: float
+    size: tuple[int, int] | None = None
+    channels: int | None = None
 
 
-def load_segments(elf: bytes, where: str) -> list[Segment]:
-    """What the ELF file `elf` puts into the chip, by address. Raises FlashError."""
-    from elftools.common.exceptions import ELFError
-    from elftools.construct.core import ConstructError
-    from elftools.elf.elffile import ELFFile
+def parse_scaling(text: str) -> tuple[float, float]:
+    """ "0..1", "-1..1", "0..255" or "MEAN,STD" -> (mean, std) of value = (pixel - mean) / std."""
+    number = r"\s*(-?\d{1,30}(?:\.\d+)?)\s*"
+    if match := re.fullmatch(rf"{number}\.\.{number}", text, re.ASCII):
+        low, high = float(match[1]), float(match[2])
+        if high > low:
+            std = 255 / (high - low)
+            return 0.0 - low * std, std
+    elif match := re.fullmatch(rf"{number},{number}", text, re.ASCII):
+        mean, std = float(match[1]), float(match[2])
+        if std > 0:
+            return mean, std
+    raise UsageError(
+        f"image scaling {text!r} is not understood",
+        hint="write the range that the network was trained on, as 0..1, -1..1 or 0..255, "
+        "or MEAN,STD in pixel values",
+    )
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The images in `folder` and below, in the order of their paths. Raises DataError for none."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise DataError(f"{folder}: no images in it", hint=f"it reads {' '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def image_shape(port: Port, options: ImageOptions) -> tuple[int, int, int]:
+    """(height, width, channels) for the input `port`. Raises DataError when it takes no images."""
+    shape = port.tensor.shape
+    if len(shape) != 4:
+        raise DataError(
+            f"images need an input of shape (1, height, width, channels), {port.name!r} has {shape}"
+        )
+    height, width = shape[1:3]
+    if options.size not in (None, (height, width)):
+        assert options.size
+        raise DataError(
+            f"images of {options.size[0]}x{options.size[1]} do not fit input {port.name!r} of "
+            f"shape {shape}",
+            hint="leave --image-size out: it is the model's input by default",
+        )
+    channels = options.channels or shape[3]
+    if channels not in (1, 3):
+        raise DataError(
+            f"an image has 1 or 3 channels, input {port.name!r} has {channels}",
+            hint="give the data as .npy",
+        )
+    return height, width, channels
+
+
+def read_image(
+    path: Path, shape: tuple[int, int, int], options: ImageOptions
+) -> NDArray[np.float32]:
+    """The image as (1, height, width, channels), scaled. Raises DataError."""
+    height, width, channels = shape
+    pixels = _pixels(path, (width, height), "L" if channels == 1 else "RGB")
+    values = (pixels - np.float32(options.mean)) / np.float32(options.std)
+    return values.reshape(1, height, width, channels).astype(np.float32)
+
+
+def _pixels(path: Path, size: tuple[int, int], mode: str) -> NDArray[np.float32]:
+    from PIL import Image
 
     try:
-        found = [
-            (int(s["p_paddr"]), s.data(), int(s["p_filesz"]))
-            for s in ELFFile(io.BytesIO(elf)).iter_segments("PT_LOAD")
-            if s["p_filesz"]
-        ]
-    except (ELFError, ConstructError, OverflowError, ValueError) as e:
-        raise FlashError(f"{where}: not an ELF image, or damaged: {e}", _REBUILD) from e
-    if not found or any(len(data) != size for _, data, size in found):
-        raise FlashError(f"{where}: an ELF file with nothing to load, or cut short", _REBUILD)
-    found.sort(key=lambda part: part[0])
-    for (address, data, _), (after, _, _) in zip(found, found[1:], strict=False):
-        if address + len(data) > after:
-            raise FlashError(f"{where}: two parts overlap at {after:#x}", _REBUILD)
-    if found[-1][0] + len(found[-1][1]) > 1 << 32:
-        raise FlashError(f"{where}: goes beyond 32-bit addresses", _REBUILD)
-    return [Segment(address, data) for address, data, _ in found]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of metadata, mostly; the pixels are what counts.
+            with Image.open(path, formats=_FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(
+                        f"{path.name}: {image.width}x{image.height}, over {MAX_PIXELS} pixels",
+                        hint="scale it down, or remove it",
+                    )
+                if image.mode.startswith(("I", "F")):
+                    raise DataError(
+                        f"{path.name}: has more than 8 bits a pixel (mode {image.mode}), which "
+                        "scaling from 0..255 would clip",
+                        hint="give such data as .npy",
+                    )
+                converted = image.convert(mode)
+                if converted.size != size:
+                    converted = converted.resize(size, Image.Resampling.BILINEAR)
+                return np.asarray(converted, np.float32)
+    except DataError:
+        raise
+    except Exception as e:  # Pillow's readers each have errors of their own for damage
+        raise DataError(
+            f"{path.name}: not a readable image: {e}", hint="remove or replace it"
+        ) from e
 
 
-def to_hex(segments: list[Segment]) -> bytes:
-    """Intel HEX (Intel's specification of 1988): records of 16 bytes, 32-bit addresses."""
-    lines = []
-    upper = 0
-    for address, data in _rows(segments, _HEX_ROW):
-        if address >> 16 != upper:
-            upper = address >> 16
-            lines.append(_record(0, 4, upper.to_bytes(2, "big")))
-        lines.append(_record(address & 0xFFFF, 0, data))
-    lines.append(_record(0, 1, b""))
-    return "".join(f"{line}\n" for line in lines).encode()
+def image_classes(
+    folder: Path, files: list[Path], table: str | Path | None
+) -> NDArray[np.int64] | None:
+    """Classes from a CSV of file,class, else from sub-folders when every image is in one."""
+    if table is None:
+        groups = [f.relative_to(folder).parts[0] for f in files if f.parent != folder]
+        if len(groups) != len(files) or len(set(groups)) < 2:
+            return None
+        return _numbered(groups, str(folder))
+    path = Path(table)
+    text = read_text(path, DataError).removeprefix("\ufeff")
+    try:
+        lines = csv.reader(io.StringIO(text))
+        rows = {row[0].strip(): row[1].strip() for row in lines if len(row) >= 2}
+    except csv.Error as e:
+        raise DataError(f"{path}: not a readable CSV: {e}") from e
+    classes = []
+    for file in files:
+        key = file.relative_to(folder).as_posix()
+        value = rows.get(key, rows.get(file.name))
+        if value is None:
+            raise DataError(f"{path.name}: no class for {key}", hint="one row file,class an image")
+        classes.append(value)
+    return _numbered(classes, path.name)
 
 
-def to_binary(segments: list[Segment], where: str) -> bytes:
-    """Raw bytes from the first address on, gaps as 0xFF, which is what erased flash holds."""
-    start = segments[0].address
-    size = segments[-1].address + len(segments[-1].data) - start
-    if size > MAX_BINARY:
-        raise FlashError(
-            f"{where}: its parts lie {size:,} bytes apart, too far for a raw image",
-            hint="use a flasher that takes .elf or .hex",
+def _numbered(classes: list[str], source: str) -> NDArray[np.int64]:
+    """Class numbers where all are such, else numbers by alphabetical order of the names."""
+    numbers = [c for c in classes if re.fullmatch(r"[0-9]{1,9}", c)]
+    if len(numbers) == len(classes):
+        return np.array([int(c) for c in classes], np.int64)
+    odd = [c for c in classes if re.fullmatch(r"[-+.\d]+", c)]
+    if odd:
+        raise DataError(
+            f"{source}: the class {odd[0]!r} stands beside names, or is no class number",
+            hint="write 0, 1, 2, … for all of them, or names for all of them",
         )
-    made = bytearray(b"\xff" * size)
-    for segment in segments:
-        offset = segment.address - start
-        made[offset : offset + len(segment.data)] = segment.data
-    return bytes(made)
-
-
-def to_uf2(segments: list[Segment], family: int) -> bytes:
-    """UF2 (github.com/microsoft/uf2): blocks of 512 bytes that carry 256, on 256-byte borders.
-
-    `family` is the chip's family ID in Microsoft's list; boot loaders refuse other chips' files.
-    """
-    pages: dict[int, bytearray] = {}
-    for address, data in _rows(segments, _UF2_PAYLOAD):
-        start = address & -_UF2_PAYLOAD
-        page = pages.setdefault(start, bytearray(_UF2_PAYLOAD))
-        page[address - start : address - start + len(data)] = data
-    blocks = []
-    for number, (address, page) in enumerate(sorted(pages.items())):
-        head = (0x0A324655, 0x9E5D5157, 0x2000, address, _UF2_PAYLOAD, number, len(pages), family)
-        blocks.append(struct.pack("<8I476sI", *head, bytes(page), 0x0AB16F30))
-    return b"".join(blocks)
-
-
-def _rows(segments: list[Segment], size: int) -> Iterator[tuple[int, bytes]]:
-    """(address, bytes) of pieces that do not cross multiples of `size`."""
-    for segment in segments:
-        done = 0
-        while done < len(segment.data):
-            address = segment.address + done
-            count = size - address % size
-            yield address, segment.data[done : done + count]
-            done += count
-
-
-def _record(address: int, kind: int, data: bytes) -> str:
-    body = struct.pack(">BHB", len(data), address, kind) + data
-    return f":{body.hex().upper()}{-sum(body) & 0xFF:02X}"
+    order = sorted(set(classes))
+    return np.array([order.index(c) for c in classes], np.int64)

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.errors import DataError
+from edgeq.errors import DataError, ModelError
 from edgeq.graph import NUMPY_TYPES, Graph, Port, Tensor
 from edgeq.quantization import dequantize, quantize
 
 Arrays = tuple[NDArray[Any], ...]
 
 _SEED = 20260101
+
+MAX_PORT_BYTES = 256 * 1024**2
+"""For all inputs together, and all outputs: 30 times a float image of 1024x768."""
 
 
 def stored_inputs(values: Arrays, inputs: Sequence[Port]) -> Arrays:
@@ -25,6 +28,22 @@ def stored_inputs(values: Arrays, inputs: Sequence[Port]) -> Arrays:
 def real_outputs(values: Arrays, outputs: Sequence[Port]) -> tuple[NDArray[np.float32], ...]:
     """What the model's outputs mean."""
     return tuple(dequantize(v, p.tensor) for v, p in zip(values, outputs, strict=True))
+
+
+def refuse_huge(graph: Graph, source: str) -> None:
+    """Raise ModelError when a sample or its outputs are too large to be held here many times.
+
+    The sizes are what the file says; it can be small all the same.
+    """
+    for what, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        size = sum(port.tensor.bytes for port in ports)
+        if size > MAX_PORT_BYTES:
+            port = max(ports, key=lambda p: p.tensor.bytes)
+            raise ModelError(
+                f"{source}: {what} of {size} bytes: more than {MAX_PORT_BYTES}, the most that "
+                f"edgeq runs ({port.name} has the shape {list(port.tensor.shape)})",
+                hint="is the model damaged? else give it smaller inputs and outputs",
+            )
 
 
 def random_inputs(graph: Graph, count: int = 1) -> list[Arrays]:

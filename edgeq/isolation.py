@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from edgeq.errors import EdgeqError, WorkerCrash, WorkerError, WorkerTimeout
 
@@ -37,17 +37,26 @@ class Worker:
     """An object of class `spec` ("module:Class") in a child process.
 
     The process starts at once, in the background. After a crash or a time-out the next call
-    starts a fresh one. Use it in a `with` statement; leaving it ends the process. Not for use by
-    several threads.
+    starts a fresh one. Use it in a `with` statement; leaving it ends the process and those that it
+    started. Not for use by several threads.
+
+    What the child prints is kept for the errors, or, not `quiet`, goes to stderr.
     """
 
-    def __init__(self, spec: str, *arguments: Any, environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        spec: str,
+        *arguments: Any,
+        environment: dict[str, str] | None = None,
+        quiet: bool = True,
+    ) -> None:
         self._spec = spec
         self._arguments = arguments
         self._environment = environment or {}
+        self._quiet = quiet
         self._child: _Child | None = self._start()
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -82,7 +91,7 @@ class Worker:
             self._child = None
 
     def _start(self) -> _Child:
-        child = _Child(self._environment)
+        child = _Child(self._environment, self._quiet)
         child.send((self._spec, self._arguments))
         return child
 
@@ -109,15 +118,16 @@ class Worker:
 class _Child:
     """The process, its pipes, and the thread that turns its answers into a queue."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], quiet: bool) -> None:
         # A file and not a pipe, so that a chatty framework can never block.
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "edgeq.isolation"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=self._log if quiet else None,
             env=_environment(environment),
+            start_new_session=True,  # So that its own children can be ended with it.
         )
         self.started = False
         self.answers: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
@@ -131,7 +141,7 @@ class _Child:
             _write(self._process.stdin, message)
 
     def close(self) -> None:
-        self._process.kill()
+        self._kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
@@ -139,6 +149,12 @@ class _Child:
                     stream.close()
         self._reader.join(timeout=5)
         self._log.close()
+
+    def _kill(self) -> None:
+        if hasattr(os, "killpg") and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def how_it_ended(self) -> str:
         try:
@@ -195,9 +211,12 @@ def _exactly(stream: IO[bytes], length: int) -> bytes:
 def _serve() -> None:
     """The child's end: build the object, then answer calls until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
-    requests = sys.stdin.buffer
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")  # Where memory runs out, it is this process that has to go.
+    requests = os.fdopen(os.dup(0), "rb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # What runs here must not read them.
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What frameworks print to stdout joins the log.
+    os.dup2(2, 1)  # What is printed to stdout joins the log.
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def receive() -> None:

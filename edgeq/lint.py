@@ -35,6 +35,7 @@ class Lint:
         self._count = len(samples)
         self._source = samples.source
         self._describe = samples.describe
+        self._unread = samples.unread
         self._seen: dict[bytes, int] = {}
         self._duplicates: list[tuple[int, int]] = []
         self._constant: list[tuple[int, str]] = []
@@ -56,6 +57,13 @@ class Lint:
                 Finding(
                     f"{self._source}: only {self._count} samples",
                     "100 to 200 that are typical give ranges that hold in the field",
+                )
+            )
+        if self._unread:
+            found.append(
+                Finding(
+                    f"{self._source}: yields more samples than were read",
+                    "let it end by itself, and mix the classes: only the first ones count",
                 )
             )
         if self._duplicates:

@@ -18,8 +18,8 @@ from edgeq.documents import encode
 from edgeq.firmware import Firmware
 from edgeq.golden import Golden
 from edgeq.graph import Port
+from edgeq.images import ImageOptions
 from edgeq.pipeline import Prepared
-from edgeq.samples import ImageOptions
 from edgeq.targets import Target
 from edgeq.verification import Verification
 

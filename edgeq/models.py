@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeq.documents import nearest
+from edgeq.documents import nearest, printable
 from edgeq.errors import (
     ConversionError,
     EdgeqError,
@@ -141,7 +141,7 @@ def open_model(
     if output_names:
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
-    return Model(name, path.name, form, sha256, tflite, graph, route, tuple(failed))
+    return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
 
 
 def _format(path: Path) -> str:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, split, thin
 from edgeq.conversion import Conversion, convert
-from edgeq.errors import DataError, UsageError
+from edgeq.errors import UsageError
 from edgeq.graph import Graph
+from edgeq.images import ImageOptions
+from edgeq.inputs import refuse_huge
 from edgeq.lint import Lint
 from edgeq.models import Model, needs_tensorflow, open_model, tensorflow_session
-from edgeq.samples import ImageOptions, Samples, open_samples
+from edgeq.samples import Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of
 
 EVALUATION_SAMPLES = 1000
@@ -91,6 +93,7 @@ def prepare(
             allow_lambda=opening.allow_lambda,
             tensorflow=session,
         )
+        refuse_huge(model.graph, model.source)
         if wanted is None:
             wanted = scheme_of(model.graph) if model.is_quantized else default_scheme
         if session is None and not model.is_quantized and wanted != "float32":
@@ -111,18 +114,20 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
     if data.calibration_samples < 1:
         raise UsageError("--calibration-samples must be at least 1")
 
-    def opened(source: str | Path, labels: str | Path | None) -> Samples:
-        return open_samples(source, model.graph.inputs, images=data.images, labels=labels)
+    def opened(source: str | Path, labels: str | Path | None, asked: int | None) -> Samples:
+        return open_samples(
+            source, model.graph.inputs, images=data.images, labels=labels, asked=asked
+        )
 
     samples = evaluation = None
     if data.calibration is not None:
         # The labels are of the samples that are judged: these, unless others are given for it.
         labels = data.labels_csv if data.evaluation is None else None
-        samples, evaluation = split(opened(data.calibration, labels), data.calibration_samples)
+        asked = max(data.calibration_samples, data.evaluation_samples or 0)
+        found = opened(data.calibration, labels, asked)
+        samples, evaluation = split(found, data.calibration_samples)
     if data.evaluation is not None:
-        evaluation = opened(data.evaluation, data.labels_csv)
-        if not len(evaluation):
-            raise DataError(f"{evaluation.source}: no samples in it", hint="give 100 or more")
+        evaluation = opened(data.evaluation, data.labels_csv, data.evaluation_samples)
     limit = data.evaluation_samples
     if evaluation is not None and limit is not None and len(evaluation) > limit:
         evaluation = evaluation.pick(thin(range(len(evaluation)), limit))

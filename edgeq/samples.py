@@ -1,53 +1,57 @@
 """Calibration and evaluation data: .npy, .npz, a folder of images, or a Python file.
 
 Every source becomes a `Samples`: numbered, read one at a time, never all in memory (an .npy is
-mapped, images are decoded when asked for, what a Python file yields is spooled to disk).
+mapped, images are decoded when asked for, what a Python file yields is spooled to disk; only an
+.npz is unpacked).
 """
 
 from __future__ import annotations
 
-import csv
 import math
 import mmap
 import re
-import runpy
-import sys
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.errors import DataError, UsageError
+from edgeq.array_files import (
+    Header,
+    half_of_memory,
+    map_npy,
+    npz_headers,
+    read_npz,
+    refuse_other_than_numbers,
+)
+from edgeq.documents import printable
+from edgeq.errors import DataError, UsageError, WorkerCrash, WorkerTimeout
 from edgeq.graph import Port
+from edgeq.images import ImageOptions, find_images, image_classes, image_shape, read_image
+from edgeq.isolation import Worker
 
 Arrays = tuple[NDArray[Any], ...]
 
 LABELS = "labels"
 """The array of an .npz that holds the class of each sample."""
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-MAX_IMAGE_PIXELS = 100_000_000
 MAX_YIELDED = 100_000
+MAX_SPOOLED_BYTES = 8 * 1024**3
+
+SPREAD = 5
+"""A generator is read to this many times the samples asked for: data may be sorted by class."""
+
+OPEN_LIMIT = 300.0
+"""Seconds that a Python file may take to run, up to its generator."""
+
+YIELD_LIMIT = 120.0
+"""Seconds that it may take for one sample; the first often loads all of them."""
+
 FUNCTIONS = ("representative_dataset", "get_calibration_data")
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """How pixels become numbers: value = (pixel - mean) / std, pixels being 0 to 255.
-
-    `size` is (height, width), `channels` 1 or 3; both default to what the model's input says.
-    """
-
-    mean: float
-    std: float
-    size: tuple[int, int] | None = None
-    channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Samples:
 
     The arrays are as they were found (any dtype, any shape); calibration.lint judges them.
     `labels` holds the class number of each sample, where known; `describe(i)` names sample i as
-    its owner knows it, however the samples were picked.
+    its owner knows it, however the samples were picked. `unread` says that the source had more.
     """
 
     source: str
@@ -64,6 +68,7 @@ class Samples:
     get: Callable[[int], Arrays]
     labels: NDArray[np.int64] | None = None
     describe: Callable[[int], str] = "sample {}".format
+    unread: bool = False
 
     def __len__(self) -> int:
         return self.count
@@ -76,6 +81,7 @@ class Samples:
             lambda i: self.get(indexes[i]),
             None if self.labels is None else self.labels[list(indexes)],
             lambda i: self.describe(indexes[i]),
+            self.unread,
         )
 
     def __iter__(self) -> Iterator[Arrays]:
@@ -99,6 +105,7 @@ def open_samples(
     *,
     images: ImageOptions | None = None,
     labels: str | Path | None = None,
+    asked: int | None = None,
 ) -> Samples:
     """Samples for a model with these `inputs`, from a path or from arrays in memory.
 
@@ -107,22 +114,43 @@ def open_samples(
     `file.py:function`, whose function yields arrays, lists or dictionaries. In memory: an array,
     arrays by input name, or samples one by one (a list, a generator, or a function that gives one).
 
-    Raises DataError when it cannot be read or does not fit the inputs' names.
+    `asked` says how many samples are of use, None all of them. What yields is read to SPREAD times
+    that, since it may have no end.
+
+    Raises DataError when it cannot be read, is empty, or does not fit the inputs' names.
     """
     if isinstance(source, Samples):
         return source
+    samples = _open(source, inputs, images, labels, asked)
+    if not len(samples):
+        raise DataError(f"{samples.source}: no samples in it", hint="give 100 to 200")
+    return samples
+
+
+def _open(
+    source: Any,
+    inputs: Sequence[Port],
+    images: ImageOptions | None,
+    labels: str | Path | None,
+    asked: int | None,
+) -> Samples:
     if isinstance(source, np.ndarray):
         return _from_arrays("array", {_only(inputs, "an array").name: source}, inputs)
     if isinstance(source, Mapping):
-        return _from_arrays("arrays", dict(source), inputs)
+        return _from_arrays("arrays", {k: _array(v, k) for k, v in source.items()}, inputs)
     if callable(source):
-        return _spool("the function's samples", source(), inputs)
+        return _spool("the function's samples", source(), inputs, asked)
     if not isinstance(source, str | Path):
-        return _spool("the given samples", source, inputs)
+        return _spool("the given samples", source, inputs, asked)
     path, function = _split_function(str(source))
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder", hint="check the path to the data")
-    if path.is_dir():
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else e
+        if isinstance(e, FileNotFoundError):
+            reason = "no such file or folder"
+        raise DataError(f"{printable(path)}: {reason}", hint="check the path to the data") from e
+    if stat.S_ISDIR(found.st_mode):
         return _from_images(path, _only(inputs, "a folder of images"), images, labels)
     if labels is not None:
         raise UsageError(
@@ -130,13 +158,14 @@ def open_samples(
             hint="in an .npz, add the classes as an array named 'labels'",
         )
     if path.suffix == ".npy":
-        return _from_arrays(path.name, {_only(inputs, "an .npy").name: _load(path)}, inputs)
+        port = _only(inputs, "an .npy")
+        return _from_arrays(printable(path.name), {port.name: map_npy(path)}, inputs)
     if path.suffix == ".npz":
         return _from_npz(path, inputs)
     if path.suffix == ".py":
-        return _from_function(path, function, inputs)
+        return _from_function(path, function, inputs, asked)
     raise DataError(
-        f"{path.name}: no data that edgeq reads",
+        f"{printable(path.name)}: no data that edgeq reads",
         hint="it reads .npy, .npz, a folder of images, or file.py with representative_dataset()",
     )
 
@@ -153,78 +182,104 @@ def _only(inputs: Sequence[Port], what: str) -> Port:
 # --- Arrays ------------------------------------------------------------------------------------
 
 
-def _load(path: Path) -> Any:
-    _refuse_special(path)
+def _array(value: Any, name: str) -> NDArray[Any]:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as e:
-        raise _unreadable(path, e) from e
-
-
-def _refuse_special(path: Path) -> None:
-    """A pipe or a device would be waited for without end."""
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: no regular file", hint="save the data to a file")
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if "pickle" in str(error) or "Python objects" in str(error):
-        return DataError(
-            f"{path.name}: holds pickled objects, which could run code",
-            hint="save plain numbers: np.save(path, np.asarray(x, dtype=np.float32))",
-        )
-    return DataError(f"{path.name}: not a readable array file: {error}", hint="save it again")
+        return np.asarray(value)
+    except ValueError as e:
+        raise DataError(f"array {name!r}: {e}", hint="its rows are of different shapes") from e
 
 
 def _from_npz(path: Path, inputs: Sequence[Port]) -> Samples:
-    _refuse_special(path)
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as e:  # zipfile, zlib and numpy each have errors of their own for damage
-        if isinstance(e, MemoryError):
-            raise
-        raise _unreadable(path, e) from e
-    return _from_arrays(path.name, arrays, inputs)
+    source, headers = printable(path.name), npz_headers(path)
+    wanted = _columns(source, headers, inputs)
+    for port, name in zip(inputs, wanted, strict=True):
+        _refuse_other_rows(source, name, headers[name], port)
+    names = [*wanted, *([LABELS] if _has_labels(headers, inputs) else [])]
+    return _from_arrays(source, read_npz(path, names, half_of_memory()), inputs)
 
 
-def _from_arrays(source: str, arrays: dict[str, NDArray[Any]], inputs: Sequence[Port]) -> Samples:
-    labels = arrays.pop(LABELS, None)
+def _refuse_other_rows(source: str, name: str, header: Header, port: Port) -> None:
+    """Before anything is unpacked: a row that can be no sample, however it is turned."""
+    refuse_other_than_numbers(source, f"array {name!r}", header.dtype)
+    if header.shape and math.prod(header.shape[1:]) != port.tensor.elements:
+        raise DataError(
+            f"{source}, sample 0, input {port.name!r}: shape {header.shape[1:]}, the model takes "
+            f"{port.tensor.shape}",
+            hint="give one sample a row, without a batch dimension",
+        )
+
+
+def _has_labels(arrays: Mapping[str, Any], inputs: Sequence[Port]) -> bool:
+    return LABELS in arrays and LABELS not in [p.name for p in inputs]
+
+
+def _columns(source: str, arrays: Mapping[str, Any], inputs: Sequence[Port]) -> list[str]:
+    """The name of the array for each of `inputs`; a single one may have any."""
     names = [p.name for p in inputs]
-    if len(inputs) == len(arrays) == 1:
-        arrays = {names[0]: next(iter(arrays.values()))}
-    missing = [n for n in names if n not in arrays]
+    found = [n for n in arrays if n != LABELS or LABELS in names]
+    if len(names) == len(found) == 1:
+        return found
+    missing = [n for n in names if n not in found]
     if missing:
         raise DataError(
-            f"{source}: no array for input {missing[0]!r} (it has: {', '.join(sorted(arrays))})",
+            f"{source}: no array for input {missing[0]!r} (it has: "
+            f"{', '.join(sorted(arrays)) or 'none'})",
             hint=f"name the arrays after the inputs: {', '.join(names)}",
         )
-    columns = [arrays[n] for n in names]
-    counts = {len(c) if c.ndim else 0 for c in columns}
-    if labels is not None:
-        counts.add(len(labels))
-    if len(counts) != 1:
+    return names
+
+
+def _from_arrays(
+    source: str, arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Port]
+) -> Samples:
+    names = _columns(source, arrays, inputs)
+    labels = arrays[LABELS] if _has_labels(arrays, inputs) else None
+    rows = {n: arrays[n] for n in names} | ({} if labels is None else {LABELS: labels})
+    for name, array in rows.items():
+        refuse_other_than_numbers(source, f"array {name!r}", array.dtype)
+        if not array.ndim:
+            raise DataError(
+                f"{source}: array {name!r} is a single number", hint="give one sample a row"
+            )
+    if len({len(array) for array in rows.values()}) != 1:
         raise DataError(
             f"{source}: arrays of different lengths: "
-            + ", ".join(f"{n} {len(arrays[n])}" for n in names)
-            + (f", labels {len(labels)}" if labels is not None else ""),
+            + ", ".join(f"{n} {len(array)}" for n, array in rows.items()),
             hint="sample i is row i of every array",
         )
+    columns = [arrays[n] for n in names]
 
     def get(i: int) -> Arrays:
-        return tuple(_with_batch(np.asarray(c[i]), p) for c, p in zip(columns, inputs, strict=True))
+        return tuple(_with_batch(_native(c[i]), p) for c, p in zip(columns, inputs, strict=True))
 
-    return Samples(source, counts.pop(), get, _classes(labels, source))
+    return Samples(source, len(columns[0]), get, _classes(labels, source))
+
+
+def _native(value: Any) -> NDArray[Any]:
+    """`value` in this computer's byte order."""
+    array = np.asarray(value)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _classes(labels: NDArray[Any] | None, source: str) -> NDArray[np.int64] | None:
     if labels is None:
         return None
-    if labels.ndim == 2 and labels.shape[1] > 1:
+    if labels.ndim == 2 and labels.shape[1] > 1 and _is_one_hot(labels):
         labels = labels.argmax(axis=1)
-    if not np.issubdtype(labels.dtype, np.integer) and np.any(labels != np.round(labels)):
+    if math.prod(labels.shape[1:]) != 1:
+        raise DataError(
+            f"{source}: labels of shape {labels.shape} are not one class number a sample",
+            hint="use 0, 1, 2, …, or one-hot rows",
+        )
+    values = labels.reshape(len(labels))
+    # NaN is equal to nothing, and what is beyond 32 bits is no class.
+    if np.iscomplexobj(values) or not np.all((values == np.trunc(values)) & (abs(values) < 2**31)):
         raise DataError(f"{source}: labels are not class numbers", hint="use 0, 1, 2, …")
-    return labels.reshape(len(labels)).astype(np.int64)
+    return values.astype(np.int64)
+
+
+def _is_one_hot(labels: NDArray[Any]) -> bool:
+    return bool(np.all(np.isin(labels, (0, 1))) and np.all(labels.sum(axis=1) == 1))
 
 
 def _with_batch(value: NDArray[Any], port: Port) -> NDArray[Any]:
@@ -240,25 +295,6 @@ def _with_batch(value: NDArray[Any], port: Port) -> NDArray[Any]:
 # --- Images ------------------------------------------------------------------------------------
 
 
-def parse_scaling(text: str) -> tuple[float, float]:
-    """ "0..1", "-1..1", "0..255" or "MEAN,STD" -> (mean, std) of value = (pixel - mean) / std."""
-    number = r"\s*(-?\d+(?:\.\d+)?)\s*"
-    if match := re.fullmatch(rf"{number}\.\.{number}", text):
-        low, high = float(match[1]), float(match[2])
-        if high > low:
-            std = 255 / (high - low)
-            return 0.0 - low * std, std
-    elif match := re.fullmatch(rf"{number},{number}", text):
-        mean, std = float(match[1]), float(match[2])
-        if std > 0:
-            return mean, std
-    raise UsageError(
-        f"image scaling {text!r} is not understood",
-        hint="write the range that the network was trained on, as 0..1, -1..1 or 0..255, "
-        "or MEAN,STD in pixel values",
-    )
-
-
 def _from_images(
     folder: Path, port: Port, options: ImageOptions | None, labels: str | Path | None
 ) -> Samples:
@@ -267,106 +303,16 @@ def _from_images(
             f"{folder}: say how pixels become numbers",
             hint="--image-scaling 0..1 (or -1..1, 0..255, MEAN,STD), as the network was trained",
         )
-    files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-    )
-    if not files:
-        raise DataError(
-            f"{folder}: no images in it", hint=f"it reads {' '.join(sorted(IMAGE_SUFFIXES))}"
-        )
-    size, channels = _image_shape(port, options)
+    files, shape = find_images(folder), image_shape(port, options)
 
     def get(i: int) -> Arrays:
-        return (_decode(files[i], size, channels, options),)
+        return (read_image(files[i], shape, options),)
 
     def describe(i: int) -> str:
-        return f"sample {i} ({files[i].relative_to(folder)})"
+        return f"sample {i} ({printable(files[i].relative_to(folder))})"
 
-    classes = _image_labels(folder, files, labels)
-    return Samples(folder.name, len(files), get, classes, describe)
-
-
-def _image_shape(port: Port, options: ImageOptions) -> tuple[tuple[int, int], int]:
-    shape = port.tensor.shape
-    if len(shape) != 4:
-        raise DataError(
-            f"images need an input of shape (1, height, width, channels), {port.name!r} has {shape}"
-        )
-    size = options.size or (shape[1], shape[2])
-    channels = options.channels or shape[3]
-    if channels not in (1, 3):
-        raise DataError(
-            f"an image has 1 or 3 channels, input {port.name!r} has {channels}",
-            hint="give the data as .npy",
-        )
-    return size, channels
-
-
-def _decode(
-    path: Path, size: tuple[int, int], channels: int, options: ImageOptions
-) -> NDArray[np.float32]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise DataError(f"{path.name}: over {MAX_IMAGE_PIXELS} pixels")
-            if image.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path.name}: has more than 8 bits a pixel (mode {image.mode}), which "
-                    "scaling from 0..255 would clip",
-                    hint="give such data as .npy",
-                )
-            converted = image.convert("L" if channels == 1 else "RGB")
-            if converted.size != (size[1], size[0]):
-                converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-            pixels = np.asarray(converted, np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-        raise DataError(
-            f"{path.name}: not a readable image: {e}", hint="remove or replace it"
-        ) from e
-    values = (pixels - np.float32(options.mean)) / np.float32(options.std)
-    return values.reshape(1, size[0], size[1], channels).astype(np.float32)
-
-
-def _image_labels(
-    folder: Path, files: list[Path], table: str | Path | None
-) -> NDArray[np.int64] | None:
-    """Classes from a CSV of file,class, else from sub-folders when every image is in one."""
-    if table is None:
-        groups = [f.relative_to(folder).parts[0] for f in files if f.parent != folder]
-        if len(groups) != len(files) or len(set(groups)) < 2:
-            return None
-        return _numbered(groups, str(folder))
-    path = Path(table)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = {row[0].strip(): row[1].strip() for row in csv.reader(stream) if len(row) >= 2}
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise DataError(f"{path}: not a readable CSV: {e}") from e
-    classes = []
-    for file in files:
-        key = file.relative_to(folder).as_posix()
-        value = rows.get(key, rows.get(file.name))
-        if value is None:
-            raise DataError(f"{path.name}: no class for {key}", hint="one row file,class an image")
-        classes.append(value)
-    return _numbered(classes, path.name)
-
-
-def _numbered(classes: list[str], source: str) -> NDArray[np.int64]:
-    """Class numbers where all are such, else numbers by alphabetical order of the names."""
-    numbers = [c for c in classes if re.fullmatch(r"\d{1,9}", c)]
-    if len(numbers) == len(classes):
-        return np.array([int(c) for c in classes], np.int64)
-    odd = [c for c in classes if re.fullmatch(r"[-+.\d]+", c)]
-    if odd:
-        raise DataError(
-            f"{source}: the class {odd[0]!r} stands beside names, or is no class number",
-            hint="write 0, 1, 2, … for all of them, or names for all of them",
-        )
-    order = sorted(set(classes))
-    return np.array([order.index(c) for c in classes], np.int64)
+    classes = image_classes(folder, files, labels)
+    return Samples(printable(folder.name), len(files), get, classes, describe)
 
 
 # --- A Python file -----------------------------------------------------------------------------
@@ -377,44 +323,60 @@ def _split_function(source: str) -> tuple[Path, str | None]:
     return (Path(match[1]), match[2]) if match else (Path(source), None)
 
 
-def _from_function(path: Path, function: str | None, inputs: Sequence[Port]) -> Samples:
-    """Runs the file as a script of its own folder would run; nothing is written beside it."""
-    names = (function,) if function else FUNCTIONS
-    sys.path.insert(0, str(path.parent.resolve()))
+def _from_function(
+    path: Path, function: str | None, inputs: Sequence[Port], asked: int | None
+) -> Samples:
+    """In a child process, whose stdout goes to stderr; a folder that it changes to is its own."""
+    functions = (function,) if function else FUNCTIONS
+    arguments = (str(path.absolute()), functions)
+    with Worker("edgeq.workers.data_file:DataFile", *arguments, quiet=False) as worker:
+        return _spool(printable(path.name), _yields(worker, path), inputs, asked)
+
+
+def _yields(worker: Worker, path: Path) -> Iterator[Any]:
+    count, limit, late = 0, OPEN_LIMIT, "did not run to its generator"
     try:
-        found = runpy.run_path(str(path), run_name=f"edgeq_data_{path.stem}")
-        chosen = next((found[n] for n in names if callable(found.get(n))), None)
-        if chosen is None:
-            raise DataError(
-                f"{path.name}: no function {' or '.join(f'{n}()' for n in names)}",
-                hint="write a generator that yields one list of arrays a sample",
-            )
-        return _spool(path.name, chosen(), inputs)
-    except DataError:
-        raise
-    except (Exception, SystemExit) as e:
+        worker.call("open", time_limit=limit)
+        limit, late = YIELD_LIMIT, "gave no next sample"
+        while (value := worker.call("next", time_limit=limit)) is not None:
+            yield value
+            count += 1
+    except WorkerTimeout as e:
         raise DataError(
-            f"{path.name}: {type(e).__name__}: {e}", hint="the error is in this file's own code"
+            f"{printable(path.name)}: {late} within {limit:g} s (after {count} samples)",
+            hint="an endless loop? else prepare the samples beforehand: np.savez('samples.npz', …)",
         ) from e
-    finally:
-        sys.path.pop(0)
+    except WorkerCrash as e:
+        raise DataError(
+            f"{printable(path.name)}: its process died after {count} samples: {e.message}",
+            hint="run it by itself with python to see why",
+        ) from e
 
 
-def _spool(source: str, values: Iterable[Any], inputs: Sequence[Port]) -> Samples:
-    """Everything that is yielded, kept in a mapped temporary file without a name."""
+def _spool(
+    source: str, values: Iterable[Any], inputs: Sequence[Port], asked: int | None
+) -> Samples:
+    """What is yielded, kept in a mapped temporary file without a name."""
+    most = MAX_YIELDED if asked is None else min(MAX_YIELDED, SPREAD * asked)
     places: list[list[tuple[int, np.dtype[Any], tuple[int, ...]]]] = []
+    unread = False
     with tempfile.TemporaryFile() as file:
         for value in values:
-            if len(places) == MAX_YIELDED:
-                raise DataError(f"{source}: yields over {MAX_YIELDED} samples", hint="end the loop")
+            if len(places) == most or file.tell() > MAX_SPOOLED_BYTES:
+                unread = True
+                break
             entry = []
             for array in _yielded(value, inputs, f"{source}, sample {len(places)}"):
                 entry.append((file.tell(), array.dtype, array.shape))
-                file.write(array.tobytes())
+                _append(file, array, source)
             places.append(entry)
         file.flush()
         # The mapping outlives the file; an empty one cannot be mapped.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
+    if unread and asked is None:
+        raise DataError(
+            f"{source}: yields over {len(places)} samples", hint="end the loop, or give fewer"
+        )
 
     def get(i: int) -> Arrays:
         return tuple(
@@ -422,7 +384,18 @@ def _spool(source: str, values: Iterable[Any], inputs: Sequence[Port]) -> Sample
             for offset, dtype, shape in places[i]
         )
 
-    return Samples(source, len(places), get)
+    return Samples(source, len(places), get, unread=unread)
+
+
+def _append(file: IO[bytes], array: NDArray[Any], source: str) -> None:
+    try:
+        file.write(array.tobytes())
+    except OSError as e:
+        raise DataError(
+            f"{source}: the samples do not fit on the disk of {tempfile.gettempdir()}: "
+            f"{e.strerror}",
+            hint="free some, or set TMPDIR to a folder with more room",
+        ) from e
 
 
 def _yielded(value: Any, inputs: Sequence[Port], where: str) -> Arrays:
@@ -440,7 +413,7 @@ def _yielded(value: Any, inputs: Sequence[Port], where: str) -> Arrays:
             f"{where}: {len(items)} arrays for {len(inputs)} inputs",
             hint=f"yield them in this order: {', '.join(p.name for p in inputs)}",
         )
-    arrays = [np.asarray(v) for v in items]
-    if any(a.dtype == object for a in arrays):
-        raise DataError(f"{where}: not an array of numbers")
+    arrays = [_native(_array(v, p.name)) for v, p in zip(items, inputs, strict=True)]
+    for array in arrays:
+        refuse_other_than_numbers(where, "a sample", array.dtype)
     return tuple(_with_batch(a, p) for a, p in zip(arrays, inputs, strict=True))

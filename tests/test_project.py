@@ -14,6 +14,7 @@ import pytest
 from edgeq.cli import run
 from edgeq.errors import UsageError
 from edgeq.graph import Port, Tensor
+from edgeq.images import parse_scaling
 from edgeq.project import (
     Project,
     find_project,
@@ -21,7 +22,6 @@ from edgeq.project import (
     load_project,
     project_template,
 )
-from edgeq.samples import parse_scaling
 
 ROOT = Path(__file__).resolve().parent.parent
 

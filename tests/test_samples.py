@@ -7,7 +7,8 @@ from PIL import Image
 
 from edgeq.calibration import split, thin
 from edgeq.errors import DataError, UsageError
-from edgeq.samples import ImageOptions, open_samples, parse_scaling
+from edgeq.images import ImageOptions, parse_scaling
+from edgeq.samples import open_samples
 from edgeq.tflite import read_graph
 
 IMAGE = read_graph(tiny_int8()).inputs

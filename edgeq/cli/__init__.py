@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import signal
 import sys
 from typing import Any
@@ -65,15 +67,50 @@ def cli() -> None:
     edgeq build MODEL --target rpi --calibration-data samples.npz
     edgeq bench build/rpi
     """
+    from edgeq.errors import UsageError
+
+    try:
+        os.getcwd()
+    except OSError as e:
+        raise UsageError(
+            f"the current folder cannot be used: {e.strerror}",
+            hint="it was removed or replaced since this shell went there; cd to another",
+        ) from e
 
 
 def main() -> None:
     """The console script: run, print an EdgeqError with its hint, exit with its code."""
+    # A terminal may lack a character; we go on. Without any, what is said goes nowhere.
+    sys.stdout, sys.stderr = (
+        open(os.devnull, "w") if s is None else s for s in (sys.stdout, sys.stderr)
+    )
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # A terminal may lack a character; we go on.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    sys.exit(_flush(code))
+
+
+def _flush(code: int) -> int:
+    """Write out what stdout still holds, while an error can be told; then the exit code."""
+    from edgeq.cli.console import print_error
+
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_stdout()
+    except OSError as e:
+        _leave_stdout()
+        if code == 0:
+            print_error(f"the output cannot be written: {e.strerror}", None)
+            return 1
+    return code
+
+
+def _leave_stdout() -> None:
+    """Let what stdout still holds go nowhere, or Python would complain of it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -98,9 +135,19 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print_error("interrupted", None)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except EdgeqError as e:
         print_error(e.message, e.hint)
         return e.exit_code
+    except BrokenPipeError:
+        return 0  # Who read our output has seen enough.
+    except OSError as e:
+        if e.filename is None:
+            print_error(
+                f"the output, or a temporary file, cannot be written: {e.strerror or e}", None
+            )
+        else:
+            print_error(f"{e.filename}: {e.strerror or e}", "check the path")
+        return 1
+    except MemoryError:
+        print_error("this computer has not enough memory for that", "use a smaller model or data")
+        return 1

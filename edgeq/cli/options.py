@@ -3,6 +3,7 @@ wins over the file."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from edgeq.errors import UsageError
+from edgeq.images import ImageOptions, parse_scaling
 from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening
 from edgeq.project import Project, find_project, load_project
-from edgeq.samples import ImageOptions, parse_scaling
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -163,11 +164,10 @@ def _first(*values: Any) -> Any:
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     """ "image=1,28,28,1" -> ("image", (1, 28, 28, 1))."""
     name, equals, sizes = text.rpartition("=")
-    try:
+    shape: tuple[int, ...] = ()
+    if re.fullmatch(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*", sizes):
         shape = tuple(int(s) for s in sizes.split(","))
-    except ValueError:
-        shape = ()
-    if not equals or not name or not shape or min(shape) < 1:
+    if not equals or not name or not shape:
         raise UsageError(
             f"--input-shape {text!r} is not understood",
             hint="write NAME=1,224,224,3 with the batch of 1 first",
@@ -197,7 +197,7 @@ def _images(
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+    found = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
+    if not found:
         raise UsageError(f"--image-size {text!r} is not understood", hint="write 96x96")
-    return int(height), int(width)
+    return int(found[1]), int(found[2])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeq.graph import Graph
-from edgeq.interpreters import BATCH_LIMIT, Arrays, litert, run, tflm
+from edgeq.interpreters import Arrays, litert, run, tflm
 from edgeq.verification.fidelity import WORST_DB, decibels
 
 COUNT = 8
@@ -94,11 +94,10 @@ def _first_difference(tflite: bytes, graph: Graph, sample: Arrays) -> str | None
         for i in op.outputs
         if graph.main.tensors[i].dtype in ("int8", "int16", "uint8", "int32")
     ]
-    limit = {"time_limit": BATCH_LIMIT}
     with litert(tflite, "builtin", all_tensors=True) as network:
-        (expected,) = network.call("tensors", [sample], indexes, **limit)
+        (expected,) = network.infer("tensors", [sample], indexes)
     with tflm(tflite, graph, all_tensors=True) as network:
-        (got,) = network.call("tensors", [sample], indexes, **limit)
+        (got,) = network.infer("tensors", [sample], indexes)
     for index, a, b in zip(indexes, expected, got, strict=True):
         if a.size == b.size and _steps((a.ravel(),), (b.ravel(),)) > 1:
             op = next(o for o in graph.main.ops if index in o.outputs)

@@ -13,7 +13,7 @@ from edgeq.conversion import Conversion
 from edgeq.errors import DataError, UsageError, VerificationError
 from edgeq.graph import Graph, Port, Tensor
 from edgeq.inputs import real_outputs, stored_inputs
-from edgeq.interpreters import BATCH_LIMIT, batches, litert, run
+from edgeq.interpreters import batches, litert, run
 from edgeq.models import Model
 from edgeq.quantization import dequantize
 from edgeq.samples import Arrays, Samples
@@ -216,9 +216,8 @@ def layer_errors(model: Model, conversion: Conversion, samples: Samples) -> list
         for batch in batches(chosen):
             plain = [_as_float(s) for s in batch]
             stored = [stored_inputs(s, inputs) for s in batch]
-            limits = {"time_limit": BATCH_LIMIT}
-            a = reference.call("tensors", plain, list(pairs.values()), **limits)
-            b = converted.call("tensors", stored, list(pairs), **limits)
+            a = reference.infer("tensors", plain, list(pairs.values()))
+            b = converted.infer("tensors", stored, list(pairs))
             for wanted, found in zip(a, b, strict=True):
                 for index, x, q in zip(pairs, wanted, found, strict=True):
                     y = dequantize(q, tensors[index]).astype(np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeq.conversion import Conversion
-from edgeq.errors import VerificationError, WorkerError
+from edgeq.errors import VerificationError, WorkerError, WorkerTimeout
 from edgeq.graph import Graph
 from edgeq.inputs import random_inputs, stored_inputs
 from edgeq.integers import Violation, find_violations
@@ -164,6 +164,8 @@ def _agreement(
     inputs = fresh_inputs(conversion.graph, samples)
     try:
         agreement = compare_engines(conversion.tflite, conversion.graph, inputs)
+    except WorkerTimeout:
+        raise
     except WorkerError as e:
         return None, e.message
     if not agreement.same_network:

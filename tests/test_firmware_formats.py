@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeq.errors import FlashError
-from edgeq.images import Segment, load_segments, to_binary, to_hex, to_uf2
+from edgeq.firmware_formats import Segment, load_segments, to_binary, to_hex, to_uf2
 
 OBJCOPY = "arm-none-eabi-objcopy"
 
