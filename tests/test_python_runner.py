@@ -5,188 +5,31 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import io
 import json
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
+from runner_bundle import RUN, edit, litert_version, make_bundle, npz, run, sign
 
-from edgeq import resources
+from edgeq.codegen.python_runner import requirements
 from edgeq.graph import Port, Quantization, Tensor
 from edgeq.quantization import dequantize, quantize
 from edgeq.samples import ImageOptions, open_samples
 
-RUN = resources.path("runtime", "runners", "python", "run.py")
-SAMPLES = 4
-LABELS = ("zero", "one\x1b[31m", "two \u2192", "three", "four", "five")
-
-
-# --- A network and its bundle -------------------------------------------------------------------
-
-
-def tiny_model() -> bytes:
-    """image int8 [1, 4, 4, 1] -> RESHAPE -> FULLY_CONNECTED -> SOFTMAX -> scores int8 [1, 6]."""
-    rng = np.random.default_rng(5)
-    model, subgraph = schema.ModelT(), schema.SubGraphT()
-    model.version, model.subgraphs = 3, [subgraph]
-    model.buffers = [schema.BufferT()]
-    subgraph.tensors = []
-
-    def tensor(
-        name: str, shape: list[int], dtype: int, scale: float, zero: int, data: Any = None
-    ) -> int:
-        t = schema.TensorT()
-        t.name, t.shape, t.type, t.buffer = name.encode(), shape, dtype, 0
-        t.quantization = schema.QuantizationParametersT()
-        t.quantization.scale, t.quantization.zeroPoint = [scale], [zero]
-        if data is not None:
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(data.tobytes(), np.uint8)
-            model.buffers.append(buffer)
-            t.buffer = len(model.buffers) - 1
-        subgraph.tensors.append(t)
-        return len(subgraph.tensors) - 1
-
-    int8, int32 = schema.TensorType.INT8, schema.TensorType.INT32
-    image = tensor("image", [1, 4, 4, 1], int8, 1 / 255, -128)
-    shape = tensor("shape", [2], int32, 1.0, 0, np.array([1, 16], np.int32))
-    subgraph.tensors[shape].quantization = None
-    flat = tensor("flat", [1, 16], int8, 1 / 255, -128)
-    weights = rng.integers(-127, 128, (6, 16)).astype(np.int8)
-    w = tensor("w", [6, 16], int8, 0.02, 0, weights)
-    bias = rng.integers(-2000, 2000, 6).astype(np.int32)
-    b = tensor("b", [6], int32, 0.02 / 255, 0, bias)
-    logits = tensor("logits", [1, 6], int8, 0.05, 3)
-    scores = tensor("scores", [1, 6], int8, 1 / 256, -128)
-    model.operatorCodes = []
-
-    def op(name: str, inputs: list[int], output: int, kind: str, options: Any) -> None:
-        code = schema.OperatorCodeT()
-        code.builtinCode = getattr(schema.BuiltinOperator, name)
-        code.deprecatedBuiltinCode, code.version = code.builtinCode, 4
-        model.operatorCodes.append(code)
-        o = schema.OperatorT()
-        o.opcodeIndex, o.inputs, o.outputs = len(model.operatorCodes) - 1, inputs, [output]
-        o.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-        o.builtinOptions = options
-        subgraph.operators.append(o)
-
-    subgraph.operators = []
-    softmax = schema.SoftmaxOptionsT()
-    softmax.beta = 1.0
-    op("RESHAPE", [image, shape], flat, "ReshapeOptions", schema.ReshapeOptionsT())
-    op(
-        "FULLY_CONNECTED",
-        [flat, w, b],
-        logits,
-        "FullyConnectedOptions",
-        schema.FullyConnectedOptionsT(),
-    )
-    op("SOFTMAX", [logits], scores, "SoftmaxOptions", softmax)
-    model.operatorCodes[0].version, model.operatorCodes[2].version = 1, 2
-    subgraph.inputs, subgraph.outputs = [image], [scores]
-    builder = flatbuffers.Builder(4096)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def npz(prefix: str, column: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **{f"{prefix}_0": column})  # type: ignore[arg-type]
-    return stream.getvalue()
-
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with the tiny network, with real outputs of LiteRT's reference kernels."""
-    folder = tmp_path_factory.mktemp("bundle")
-    model = tiny_model()
-    inputs = np.random.default_rng(6).integers(-128, 128, (SAMPLES, 1, 4, 4, 1)).astype(np.int8)
-    interpreter = Interpreter(
-        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
-    )
-    interpreter.allocate_tensors()
-    outputs = []
-    for sample in inputs:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample)
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-    port = {"dtype": "int8", "zero_point": -128}
-    manifest = {
-        "schema": "edgeq.bundle",
-        "schema_version": 1,
-        "name": "tiny",
-        "model": {"file": "model.tflite", "sha256": hashlib.sha256(model).hexdigest()},
-        "inputs": [{**port, "name": "image", "shape": [1, 4, 4, 1], "scale": 1 / 255}],
-        "outputs": [
-            {**port, "name": "scores", "shape": [1, 6], "scale": 1 / 256, "tolerance_steps": 3}
-        ],
-        "labels": list(LABELS),
-        "preprocessing": {"image": {"mean": 0, "std": 255, "size": [4, 4], "channels": 1}},
-        "golden": {
-            "inputs": "golden/inputs.npz",
-            "outputs": "golden/outputs.npz",
-            "count": SAMPLES,
-            "reference": "LiteRT reference kernels",
-            "exact": True,
-        },
-        "reference_version": _litert_version(),
-    }
-    (folder / "golden").mkdir()
-    (folder / "model.tflite").write_bytes(model)
-    (folder / "golden" / "inputs.npz").write_bytes(npz("in", inputs))
-    (folder / "golden" / "outputs.npz").write_bytes(npz("out", np.stack(outputs)))
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    shutil.copy(RUN, folder / "run.py")
-    return folder
-
-
-def _litert_version() -> str:
-    from importlib.metadata import version
-
-    return version("ai-edge-litert")
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture
 def bundle(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "bundle"))
-
-
-def edit(bundle: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    path = bundle / "manifest.json"
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
-
-
-def run(bundle: Path, *arguments: str | Path, without: str = "") -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of run.py, started in another folder; `without` some modules."""
-    program = [str(bundle / "run.py")]
-    if without:
-        blocked = "; ".join(f"sys.modules[{m!r}] = None" for m in without.split())
-        start = f"import runpy, sys; {blocked}; sys.argv = sys.argv[1:]; "
-        program = ["-c", start + "runpy.run_path(sys.argv[0], run_name='__main__')", *program]
-    done = subprocess.run(
-        [sys.executable, *program, *map(str, arguments)],
-        capture_output=True,
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PYTHONUTF8": "0"},
-        timeout=60,
-    )
-    out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
-    assert "Traceback" not in err, err
-    return done.returncode, out, err
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +50,7 @@ def test_the_check_passes_where_the_bundle_was_made(bundle: Path, arguments: tup
     code, out, _ = run(bundle, *arguments)
     lines = out.splitlines()
     assert code == 0, out
-    title = f"LiteRT {_litert_version()}"
+    title = f"LiteRT {litert_version()}"
     assert lines[0] == f"PASS  {title}, reference kernels: 4 samples, every byte equal"
     assert lines[1].startswith(f"PASS  {title}, fast kernels: 4 samples, at most ")
     assert lines[1].endswith("steps from the golden outputs (allowed: 3)")
@@ -222,6 +65,7 @@ def change_output(bundle: Path, steps: int) -> tuple[int, int]:
     before = int(column[2, 0, 4])
     column[2, 0, 4] += steps if before + steps <= 127 else -steps
     path.write_bytes(npz("out", column))
+    sign(bundle)
     return before, int(column[2, 0, 4])
 
 
@@ -253,12 +97,11 @@ def test_outputs_that_are_not_exact_are_held_to_the_fast_kernels_only(bundle: Pa
 
 def test_float_outputs_are_measured_in_parts_of_their_range(module: ModuleType) -> None:
     golden = np.array([[0.0, 1.0], [-1.55, 1.0]], np.float32)
-    bundle = module.Bundle("x", b"", "", [], [], [], None, "", "", True, [golden], [golden])
-    step = module._step(bundle, 0)
+    step = module.step_of(golden)
     assert step == pytest.approx(2.55 / 255)
     expected = np.array([1.0, np.nan, np.nan, np.inf, 0.0], np.float32)
     got = np.array([1.02, np.nan, 0.0, np.inf, np.inf], np.float32)
-    steps = module._difference(expected, got, step)
+    steps = module.difference(expected, got, step)
     np.testing.assert_allclose(steps, [2, 0, np.inf, 0, np.inf], rtol=1e-5)
 
 
@@ -339,8 +182,7 @@ def test_classify_quantizes_and_scales_images_as_edgeq_does(
     options = ImageOptions(mean=120.5, std=60.25)
     (wanted,) = open_samples(tmp_path, [Port("x", tensor)], images=options).get(0)
     port = module.Port("x", tensor.shape, "int8", 0.01, -3, 0)
-    image = {"mean": 120.5, "std": 60.25, "size": [5, 6], "channels": 3}
-    bundle = module.Bundle("x", b"", "", [port], [], [], image, "", "", True, [], [])
+    bundle = module.Bundle("x", {}, b"", [port], [], [], (120.5, 60.25), "", True, [], [])
     (got,) = module.read_inputs(bundle, [tmp_path / "a.png"])
     np.testing.assert_array_equal(got, quantize(wanted, tensor))
 
@@ -357,86 +199,11 @@ def test_rounding_is_that_of_edgeq(module: ModuleType, dtype: str) -> None:
     assert module.quantize(np.array([np.nan], np.float32), port)[0] == 7
 
 
-# --- What can be wrong --------------------------------------------------------------------------
-
-
-def damage_model(bundle: Path) -> None:
-    path = bundle / "model.tflite"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
-
-
-def object_array(bundle: Path) -> None:
-    np.savez(bundle / "golden" / "outputs.npz", out_0=np.array([{}], dtype=object))
-
-
-DAMAGE: list[tuple[str, Callable[[Path], Any], str, int]] = [
-    ("no manifest", lambda b: (b / "manifest.json").unlink(), "manifest.json: No such file", 1),
-    ("no JSON", lambda b: (b / "manifest.json").write_text("{"), "manifest.json is damaged", 1),
-    ("nested", lambda b: (b / "manifest.json").write_text("[" * 99999), "is damaged", 1),
-    ("a list", lambda b: (b / "manifest.json").write_text("[]"), "not a bundle's manifest", 1),
-    ("newer", lambda b: edit(b, lambda m: m.update(schema_version=2)), "schema version 2", 1),
-    ("no inputs", lambda b: edit(b, lambda m: m.pop("inputs")), "incomplete or damaged", 1),
-    ("empty", lambda b: edit(b, lambda m: m.update(outputs=[])), "incomplete or damaged", 1),
-    ("types", lambda b: edit(b, lambda m: m.update(golden=3)), "incomplete or damaged", 1),
-    ("outside", lambda b: edit(b, lambda m: m["model"].update(file="../x")), "outside", 1),
-    ("no model", lambda b: (b / "model.tflite").unlink(), "model.tflite: No such file", 1),
-    ("other model", damage_model, "is not the model of this bundle", 1),
-    ("no golden", lambda b: (b / "golden" / "inputs.npz").unlink(), "inputs.npz is missing", 1),
-    ("cut", lambda b: (b / "golden" / "inputs.npz").write_bytes(b"PK"), "inputs.npz is missing", 1),
-    ("pickle", object_array, "outputs.npz is missing or damaged", 1),
-    ("count", lambda b: edit(b, lambda m: m["golden"].update(count=9)), "the manifest says", 1),
-    ("dtype", lambda b: edit(b, lambda m: m["inputs"][0].update(dtype="uint8")), "says uint8", 1),
-]
-
-
-@pytest.mark.parametrize(("what", "change", "message", "code"), DAMAGE, ids=[d[0] for d in DAMAGE])
-def test_damaged_bundles_get_an_error_and_a_hint(
-    bundle: Path, what: str, change: Callable[[Path], Any], message: str, code: int
-) -> None:
-    change(bundle)
-    found, out, err = run(bundle)
-    assert found == code and message in err and out == ""
-    assert err.count("error: ") == 1 and "hint:  " in err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message", "code"),
-    [
-        (["train"], "invalid choice: 'train'", 2),
-        (["bench", "--num-runs", "0"], "at least 1", 2),
-        (["bench", "--min-secs", "nan"], "not a time", 2),
-        (["check", "--num-threads", "two"], "invalid whole number", 2),
-        (["classify"], "required: INPUT", 2),
-        (["classify", "/nonexistent.npy"], "No such file", 1),
-        (["classify", "/nonexistent.png"], "No such file", 1),
-        (["classify", "{run}"], "no readable image", 1),
-        (["classify", "{manifest}", "{manifest}"], "2 files for 1 inputs", 2),
-        (["classify", "{short}"], "has the shape [3], input image needs [1, 4, 4, 1]", 1),
-        (["classify", "{npz}"], "has no array image", 1),
-        (["bench", "--num-runs", "1", "--min-secs", "0", "--json", "/nonexistent/x"], "No such", 1),
-    ],
-)
-def test_wrong_commands_get_an_error_and_a_hint(
-    bundle: Path, arguments: list[str], message: str, code: int
-) -> None:
-    np.save(bundle / "short.npy", np.zeros(3))
-    np.savez(bundle / "other.npz", x=np.zeros(3))
-    places = {
-        "run": bundle / "run.py",
-        "manifest": bundle / "manifest.json",
-        "short": bundle / "short.npy",
-        "npz": bundle / "other.npz",
-    }
-    found, _, err = run(bundle, *(a.format(**places) for a in arguments))
-    assert found == code and message in err
-    assert "hint:  " in err
-
-
 def test_a_missing_package_names_the_line_that_installs_it(bundle: Path) -> None:
     interpreters = "ai_edge_litert tflite_runtime tensorflow"
     code, _, err = run(bundle, without=interpreters)
     assert code == 2 and "no TFLite interpreter can be used here" in err
-    assert f"pip install ai-edge-litert=={_litert_version()} numpy" in err
+    assert f"pip install ai-edge-litert=={litert_version()} numpy" in err
     code, _, err = run(bundle, without="numpy")
     assert code == 2 and "numpy is not installed" in err and "pip install" in err
     (bundle / "x.png").write_bytes(b"")
@@ -468,7 +235,7 @@ def test_packages_are_those_that_pypi_has(
     bits: int,
     expected: str | None,
 ) -> None:
-    assert module._packages(python, system, machine, bits, "2.3.0") == expected
+    assert module.packages_for(python, system, machine, bits, "2.3.0") == expected
 
 
 def test_it_is_one_file_for_python_39() -> None:
@@ -486,3 +253,13 @@ def test_it_is_one_file_for_python_39() -> None:
     }
     assert imported - sys.stdlib_module_names == {"numpy", "PIL"}
     assert not [n for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "strict"]
+
+
+def test_requirements_are_those_of_the_system_and_python() -> None:
+    text = requirements("litert", ["3.11", "3.13"])
+    assert "Python 3.10 to 3.14 (its system has 3.11 or 3.13)" in text
+    assert [s for s in text.splitlines() if s[0] != "#"] == ["ai-edge-litert==2.3.0", "numpy>=1.26"]
+    assert "ai-edge-litert==2.1.4\n" in requirements("litert", (), "2.1.4")
+    old = requirements("tflite-runtime", ["3.11"])
+    assert [s for s in old.splitlines() if s[0] != "#"] == ["tflite-runtime==2.14.0", "numpy<2"]
+    assert "python3-numpy" in old and "--system-site-packages" in old

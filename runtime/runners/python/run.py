@@ -18,18 +18,31 @@ import contextlib
 import hashlib
 import importlib
 import importlib.metadata
+import io
 import json
 import math
 import os
 import platform
 import re
+import signal
+import stat
+import statistics
 import struct
 import sys
-import sysconfig
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
+
+
+def interrupted(*_: object) -> None:
+    os.write(2, b"error: interrupted\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, interrupted)  # Before the imports that take seconds.
 
 try:
     import numpy as np
@@ -37,8 +50,13 @@ except ImportError:
     np = None  # type: ignore[assignment]
 
 HERE = Path(__file__).resolve().parent
-SCHEMA = "edgeq.bundle"
-SCHEMA_VERSION = 1
+SCHEMA, SCHEMA_VERSION = "edgeq.bundle", 1
+MANIFEST, MODEL, BASELINE = "manifest.json", "model.tflite", "baseline_float32.tflite"
+MANIFEST_LIMIT, FILE_LIMIT = 1 << 24, 1 << 31
+"""Bytes. No manifest of edgeq's is near the first, and no .tflite can be larger than the second."""
+
+DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
+QUANTIZED = ("int8", "uint8", "int16")
 
 PACKAGES = (
     # package on PyPI, module with Interpreter and OpResolverType, name for people
@@ -46,6 +64,11 @@ PACKAGES = (
     ("tflite-runtime", "tflite_runtime.interpreter", "TFLite runtime"),
     ("tensorflow", "tensorflow.lite.python.interpreter", "TensorFlow Lite"),
 )
+WHEELS = "Linux x86_64 64,Linux aarch64 64,Linux arm64 64,Darwin arm64 64,Windows amd64 64".split(
+    ","
+)
+"""Systems for which PyPI has the first of them: name, machine, bits."""
+
 EXACT_PACKAGE = "ai-edge-litert"
 """The golden outputs are its reference kernels', which round the same on every processor."""
 
@@ -53,11 +76,14 @@ FLOAT_STEPS = 255
 """A step of a float output, which has no scale, is this part of its golden values' range."""
 
 TOP = 5
-
-BASELINE = "baseline_float32.tflite"
+MOST_THREADS = 512
+"""Interpreters crash when they are asked for some thousand."""
 
 MOST_CLIPPED = 0.2
 """Share of an input's values beyond what it holds, above which its scaling is doubted."""
+
+AGAIN = "copy the whole bundle again, or build it again"
+NPY = "give an .npy: np.save() writes one, of plain numbers"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -65,15 +91,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udf
 class Problem(Exception):
     """Something a person can put right: what is wrong, what to do, and the exit code."""
 
-    def __init__(self, message: str, hint: str = "", code: int = 1) -> None:
+    def __init__(self, message: str, hint: str = AGAIN, code: int = 1) -> None:
         super().__init__(message)
-        self.hint = hint
-        self.code = code
+        self.hint, self.code = hint, code
 
 
 def show(value: object) -> str:
-    """`value` as text that cannot move the cursor or colour the terminal."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", str(value))
+    """`value` on one line of bounded length that cannot move the cursor or colour the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", str(value)[:1000])
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, without the number and the path that an OSError adds."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 # --- The bundle ---------------------------------------------------------------------------------
@@ -86,159 +116,166 @@ class Port:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    scale: float | None
-    zero_point: int
-    tolerance: int
+    scale: float | None = None
+    zero_point: int = 0
+    tolerance: int = 0
 
     @property
     def quantized(self) -> bool:
-        return self.scale is not None and self.dtype in ("int8", "uint8", "int16")
+        return self.scale is not None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} {list(self.shape)}"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """The files beside this one, read and checked. Golden arrays have the samples first."""
+    """The files beside this one, read and checked; `image` is (mean, std) of pixels."""
 
     name: str
+    digests: dict[str, Any]
     model: bytes
-    sha256: str
     inputs: list[Port]
     outputs: list[Port]
     labels: list[str]
-    image: dict[str, Any] | None
+    image: tuple[float, float] | None
     reference_version: str
-    reference: str
     exact: bool
-    golden_inputs: list[Any]
-    golden_outputs: list[Any]
+    samples: list[tuple[Any, ...]]
+    """Golden inputs: for each sample, an array for each input."""
+    golden: list[Any]
+    """Golden outputs: for each output, an array with the samples first."""
 
-    @property
-    def count(self) -> int:
-        return len(self.golden_inputs[0])
 
-    def sample(self, index: int) -> list[Any]:
-        return [column[index] for column in self.golden_inputs]
+def read_file(path: Path, hint: str = AGAIN, limit: int = FILE_LIMIT) -> bytes:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # A pipe would block, a device never end.
+            raise Problem(f"{path}: not a file", hint)
+        if found.st_size > limit:
+            raise Problem(f"{path}: {found.st_size} bytes, more than the {limit} allowed", hint)
+        return path.read_bytes()
+    except OSError as e:
+        raise Problem(f"{path}: {reason(e)}", hint) from e
+
+
+def checked_file(folder: Path, name: str, digests: dict[str, Any]) -> bytes:
+    """A file of the bundle, whose SHA-256 is the one in the manifest."""
+    data = read_file(folder / name)
+    if hashlib.sha256(data).hexdigest() != field(digests, name, str):
+        raise Problem(f"{name} is not the one of this bundle: its SHA-256 is not the manifest's")
+    return data
+
+
+def field(table: Any, key: str, kind: type, low: float = 0, high: float = sys.maxsize) -> Any:
+    """table[key], of type `kind` and, where it is a number, from `low` to `high`."""
+    value = table.get(key) if isinstance(table, dict) else None
+    is_number = kind in (int, float)
+    if type(value) is kind or (kind is float and type(value) is int):
+        if not is_number or low <= value <= high:  # NaN never is.
+            return value
+    found = show(value)[:30] if isinstance(value, (int, float)) else type(value).__name__
+    wanted = f"{kind.__name__} from {low} to {high}" if is_number else kind.__name__
+    what = "missing" if value is None else f"{found}, not {wanted}"
+    raise Problem(f"{MANIFEST} is incomplete or damaged: {key} is {what}")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    again = "copy the whole bundle again, or build it again"
+    """Checked as far as the search for an interpreter needs it, which goes without numpy."""
+    data = read_file(folder / MANIFEST, "run.py must stay in its bundle", MANIFEST_LIMIT)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise Problem(f"{path.name}: {e.strerror or e}", "run.py must stay in its bundle") from e
+        manifest = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as e:
-        raise Problem(f"{path.name} is damaged: {e}", again) from e
+        raise Problem(f"{MANIFEST} is damaged: {e}") from e
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise Problem(f"{path.name} is not a bundle's manifest", again)
-    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise Problem(f"{MANIFEST} is not a bundle's manifest")
+    version = field(manifest, "schema_version", int)
+    if version != SCHEMA_VERSION:
         raise Problem(
-            f"{path.name} has schema version {manifest.get('schema_version')}, this run.py reads "
-            f"{SCHEMA_VERSION}",
+            f"{MANIFEST} has schema version {version}, this run.py reads {SCHEMA_VERSION}",
             "use the run.py that came with this bundle",
         )
+    # It becomes part of a command that people paste.
+    if not re.fullmatch(r"[0-9][0-9A-Za-z.+]{0,60}", field(manifest, "reference_version", str)):
+        raise Problem(f"{MANIFEST} is damaged: reference_version is no version")
     return manifest
 
 
 def read_bundle(folder: Path, manifest: dict[str, Any]) -> Bundle:
-    try:
-        inputs = [_port(entry) for entry in manifest["inputs"]]
-        outputs = [_port(entry) for entry in manifest["outputs"]]
-        sha256 = str(manifest["model"]["sha256"])
-        model_path = _inside(folder, manifest["model"]["file"])
-        golden = manifest["golden"]
-        paths = [_inside(folder, golden[side]) for side in ("inputs", "outputs")]
-        count = int(golden["count"])
-        reference = str(golden["reference"])
-        exact = bool(golden["exact"])
-        reference_version = str(manifest["reference_version"])
-        labels = [str(label) for label in manifest.get("labels") or []]
-        image = (manifest.get("preprocessing") or {}).get("image")
-        name = str(manifest["name"])
-        if not inputs or not outputs or count < 1:
-            raise ValueError("no inputs, outputs or golden vectors")
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise Problem(
-            f"manifest.json is incomplete or damaged: {type(e).__name__}: {e}",
-            "copy the whole bundle again, or build it again",
-        ) from e
-    model = _read(model_path)
-    found = hashlib.sha256(model).hexdigest()
-    if found != sha256:
-        raise Problem(
-            f"{model_path.name} is not the model of this bundle: its SHA-256 is {found[:16]}..., "
-            f"the manifest says {sha256[:16]}...",
-            "copy the whole bundle again; its files belong together",
-        )
+    """Files have fixed places: nothing is opened because the manifest names it."""
+    inputs = [read_port(entry) for entry in field(manifest, "inputs", list)]
+    outputs = [read_port(entry) for entry in field(manifest, "outputs", list)]
+    if not inputs or not outputs:
+        raise Problem(f"{MANIFEST} is incomplete or damaged: it has no inputs or no outputs")
+    facts, digests = field(manifest, "golden", dict), field(manifest, "files", dict)
+    golden = []
+    for side, prefix, ports in (("inputs", "in", inputs), ("outputs", "out", outputs)):
+        name = f"golden/{side}.npz"
+        data = checked_file(folder, name, digests)
+        arrays = unpack(data, name, [f"{prefix}_{i}" for i in range(len(ports))], AGAIN)
+        for port, array in pairs(ports, arrays):
+            wanted = replace(port, shape=(field(facts, "count", int, 1), *port.shape))
+            found = replace(port, shape=array.shape, dtype=str(array.dtype))
+            if found != wanted:
+                raise Problem(f"{name}: {found}, the manifest says {wanted}")
+        golden.append(arrays)
+    image = field(manifest, "preprocessing", dict).get("image")
     return Bundle(
-        name=name,
-        model=model,
-        sha256=sha256,
+        name=show(field(manifest, "name", str)),
+        digests=digests,
+        model=checked_file(folder, MODEL, digests),
         inputs=inputs,
         outputs=outputs,
-        labels=labels,
-        image=image,
-        reference_version=reference_version,
-        reference=reference,
-        exact=exact,
-        golden_inputs=_read_golden(paths[0], "in", inputs, count),
-        golden_outputs=_read_golden(paths[1], "out", outputs, count),
+        labels=[show(label) for label in field(manifest, "labels", list)],
+        image=image
+        and (field(image, "mean", float, -1e30, 1e30), field(image, "std", float, 1e-30, 1e30)),
+        reference_version=manifest["reference_version"],
+        exact=field(facts, "exact", bool),
+        samples=list(zip(*golden[0])),  # noqa: B905
+        golden=golden[1],
     )
 
 
-def _port(entry: dict[str, Any]) -> Port:
-    scale = entry.get("scale")
-    zero_point = entry.get("zero_point")
+def read_port(entry: Any) -> Port:
+    dtype = field(entry, "dtype", str)
+    if dtype not in DTYPES:
+        raise Problem(f"{MANIFEST} is incomplete or damaged: dtype is {dtype}")
+    scale, zero_point = None, 0
+    if dtype in QUANTIZED and entry.get("scale") is not None:
+        limits = np.iinfo(dtype)
+        scale = field(entry, "scale", float, 1e-45, 4e38)
+        zero_point = field(entry, "zero_point", int, int(limits.min), int(limits.max))
     return Port(
-        name=str(entry["name"]),
-        shape=tuple(int(size) for size in entry["shape"]),
-        dtype=str(np.dtype(entry["dtype"])),
-        scale=None if scale is None else float(scale),
-        zero_point=0 if zero_point is None else int(zero_point),
-        tolerance=int(entry.get("tolerance_steps", 0)),
+        name=show(field(entry, "name", str)),
+        shape=tuple(field({"shape": n}, "shape", int, 1) for n in field(entry, "shape", list)),
+        dtype=dtype,
+        scale=scale,
+        zero_point=zero_point,
+        tolerance=field({"tolerance_steps": 0, **entry}, "tolerance_steps", int),
     )
 
 
-def _inside(folder: Path, name: object) -> Path:
-    path = folder / str(name)
-    if os.path.isabs(str(name)) or ".." in Path(str(name)).parts:
-        raise ValueError(f"{show(name)} is outside of the bundle")
-    return path
-
-
-def _read(path: Path) -> bytes:
+def unpack(data: bytes, name: str, wanted: list[str], hint: str) -> list[Any]:
+    """The arrays `wanted` of an .npz, or the one array of an .npy."""
     try:
-        return path.read_bytes()
-    except OSError as e:
-        raise Problem(f"{path.name}: {e.strerror or e}", "copy the whole bundle again") from e
-
-
-def _read_golden(path: Path, prefix: str, ports: list[Port], count: int) -> list[Any]:
-    again = "copy the whole bundle again, or build it again"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            columns = [archive[f"{prefix}_{i}"] for i in range(len(ports))]
+        found = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return [found]
+        missing = [key for key in wanted if key not in found.files]
+        if missing:
+            raise ValueError(f"it has no array {missing[0]}")
+        if sum(entry.file_size for entry in found.zip.infolist()) > FILE_LIMIT:
+            raise ValueError(f"it unpacks to more than {FILE_LIMIT} bytes")
+        return [found[key] for key in wanted]
     except Exception as e:  # zipfile, zlib and numpy each have errors of their own for damage
-        raise Problem(f"{path.name} is missing or damaged: {e}", again) from e
-    for port, column in _pairs(ports, columns):
-        wanted = (count, *port.shape)
-        if column.shape != wanted or str(column.dtype) != port.dtype:
-            raise Problem(
-                f"{path.name}: {show(port.name)} is {column.dtype} {list(column.shape)}, the "
-                f"manifest says {port.dtype} {list(wanted)}",
-                again,
-            )
-    return columns
+        raise Problem(f"{name}: {reason(e)}", hint) from e
 
 
-def _pairs(left: list[Any], right: list[Any]) -> list[tuple[Any, Any]]:
+def pairs(left: list[Any], right: list[Any]) -> list[tuple[Any, Any]]:
     """zip(strict=True), which Python 3.9 does not have."""
     if len(left) != len(right):
-        raise Problem(
-            f"model.tflite has {len(right)} inputs or outputs where the manifest has {len(left)}",
-            "copy the whole bundle again, or build it again",
-        )
-    return [(left[i], right[i]) for i in range(len(left))]
+        raise Problem(f"there are {len(right)} inputs or outputs, the manifest has {len(left)}")
+    return list(zip(left, right))  # noqa: B905
 
 
 # --- The interpreter ----------------------------------------------------------------------------
@@ -249,92 +286,67 @@ class Runtime:
     """The first interpreter package that could be imported."""
 
     package: str
-    title: str
     version: str
+    title: str
     module: Any
-
-    def __str__(self) -> str:
-        return f"{self.title} {self.version}"
 
 
 def find_runtime(litert_version: str) -> Runtime:
-    broken = []
+    broken = ""
     for package, name, title in PACKAGES:
         try:
             module = importlib.import_module(name)
-        except ModuleNotFoundError as e:
-            if (e.name or "").split(".")[0] != name.split(".")[0]:
-                broken.append(f"{package} cannot be imported: {e}")
-            continue
         except Exception as e:  # a build for another numpy or glibc fails in ways of its own
-            broken.append(f"{package} cannot be imported: {type(e).__name__}: {e}")
+            missing = isinstance(e, ModuleNotFoundError) and (e.name or "").split(".")[0]
+            if missing != name.split(".")[0]:
+                broken += f"; {package} cannot be imported: {type(e).__name__}: {e}"
             continue
         # Imports, then fails in the first call.
         if package == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
-            broken.append(f"{package} needs numpy<2, and numpy {np.__version__} is installed")
+            broken += f"; {package} needs numpy<2, and numpy {np.__version__} is installed"
             continue
-        return Runtime(package, title, _version(package), module)
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "of unknown version"  # tensorflow comes under several names
+        return Runtime(package, version, f"{title} {version}", module)
     raise Problem(
-        "no TFLite interpreter can be used here" + "".join(f"\n       {line}" for line in broken),
-        install_hint(litert_version),
-        2,
+        f"no TFLite interpreter can be used here{broken}", install_hint(litert_version), 2
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "of unknown version"  # tensorflow comes under several names
 
 
 def install_hint(litert_version: str) -> str:
     """The line that installs an interpreter for this Python on this machine."""
-    packages = _packages(
-        sys.version_info[:2],
-        platform.system(),
-        platform.machine().lower(),
-        8 * struct.calcsize("P"),
-        litert_version,
-    )
+    python, bits = sys.version_info[:2], 8 * struct.calcsize("P")
+    system, machine = platform.system(), platform.machine().lower()
+    packages = packages_for(python, system, machine, bits, litert_version)
     if packages is None:
         return (
-            f"none is published for Python {platform.python_version()} ({8 * struct.calcsize('P')}"
-            f" bit) on {platform.system()} {platform.machine()}: a 64-bit system with Python 3.10 "
-            "or later has one, so has 32-bit Arm Linux with Python 3.9 to 3.11"
+            "none is published for this Python: a 64-bit system with Python 3.10 or later has one, "
+            "so has 32-bit Arm Linux with Python 3.9 to 3.11"
         )
-    line = f"pip install {packages}"
-    if sys.prefix != sys.base_prefix or not _externally_managed():
-        return f"{sys.executable} -m {line}"
+    if sys.prefix != sys.base_prefix:
+        return f"{sys.executable} -m pip install {packages}"
     # 32-bit Arm has no numpy on PyPI; the system's is seen through --system-site-packages.
-    system = " --system-site-packages" if "tflite-runtime" in packages else ""
+    option = " --system-site-packages" if "tflite-runtime" in packages else ""
     return (
-        f"this Python belongs to the system, so in an environment of its own:\n"
-        f"{sys.executable} -m venv{system} venv && venv/bin/{line} && venv/bin/python run.py"
+        f"{sys.executable} -m venv{option} venv && venv/bin/pip install {packages} && "
+        "venv/bin/python run.py"
     )
 
 
-def _packages(
-    python: tuple[int, int], system: str, machine: str, bits: int, litert_version: str
+def packages_for(
+    python: tuple[int, ...], system: str, machine: str, bits: int, litert_version: str
 ) -> str | None:
     """What to install, by the wheels that PyPI has; None when it has none."""
-    wide = {
-        "Linux": ("x86_64", "aarch64", "arm64"),
-        "Darwin": ("arm64",),
-        "Windows": ("amd64",),
-    }
-    # A 32-bit Python reports the kernel's machine, which on a Raspberry Pi is often aarch64.
-    if bits == 64 and machine in wide.get(system, ()) and python >= (3, 10):
+    place = f"{system} {machine} {bits}"
+    if python >= (3, 10) and place in WHEELS:
         return f"ai-edge-litert=={litert_version} numpy"
-    small = bits == 32 and re.match("arm|aarch64", machine) and (3, 9) <= python <= (3, 11)
-    old = bits == 64 and machine in wide["Linux"] and python == (3, 9)
-    if system == "Linux" and (small or old):
+    # A 32-bit Python reports the kernel's machine, which on a Raspberry Pi is often aarch64.
+    small = re.match("Linux (arm|aarch64).* 32", place) and (3, 9) <= python <= (3, 11)
+    if small or (place in WHEELS[:3] and python == (3, 9)):
         return "tflite-runtime==2.14.0 'numpy<2'"
     return None
-
-
-def _externally_managed() -> bool:
-    return Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists()
 
 
 class Network:
@@ -342,30 +354,32 @@ class Network:
 
     def __init__(self, runtime: Runtime, bundle: Bundle, reference: bool, threads: int) -> None:
         options: dict[str, Any] = {"model_content": bundle.model, "num_threads": threads}
-        if reference:
-            resolvers = runtime.module.OpResolverType
-            options["experimental_op_resolver_type"] = resolvers.BUILTIN_REF
-        try:
+        self._title = runtime.title
+        with self._errors():
+            if reference:
+                resolvers = runtime.module.OpResolverType
+                options["experimental_op_resolver_type"] = resolvers.BUILTIN_REF
             self._interpreter = runtime.module.Interpreter(**options)
             self._interpreter.allocate_tensors()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
-        except (ValueError, RuntimeError, TypeError, AttributeError, SystemError) as e:
-            raise Problem(
-                f"{runtime} cannot run this model: {e}",
-                "it may be too old: install the packages of requirements.txt",
-            ) from e
-        for ports, details in ((bundle.inputs, inputs), (bundle.outputs, outputs)):
-            for port, detail in _pairs(ports, details):
-                dtype, shape = str(np.dtype(detail["dtype"])), tuple(map(int, detail["shape"]))
-                if (dtype, shape) != (port.dtype, port.shape):
-                    raise Problem(
-                        f"{show(port.name)} is {dtype} {list(shape)} in the model, the manifest "
-                        f"says {port.dtype} {list(port.shape)}",
-                        "copy the whole bundle again, or build it again",
-                    )
+        for port, detail in pairs(bundle.inputs, inputs) + pairs(bundle.outputs, outputs):
+            found = replace(port, dtype=str(np.dtype(detail["dtype"])), shape=tuple(map(int, detail["shape"])))
+            if found != port:
+                raise Problem(f"{found} is in the model, the manifest says {port}")
         self._inputs = [int(detail["index"]) for detail in inputs]
         self._outputs = [int(detail["index"]) for detail in outputs]
+        self._shapes = [port.shape for port in bundle.outputs]
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, RuntimeError, TypeError, AttributeError, SystemError) as e:
+            raise Problem(
+                f"{self._title} cannot run this model: {e}",
+                "it may be too old: install the packages of requirements.txt",
+            ) from e
 
     def load(self, inputs: list[Any]) -> None:
         # A network with state starts every sample from the same state, as it did for the golden
@@ -378,9 +392,13 @@ class Network:
         self._interpreter.invoke()
 
     def run(self, inputs: list[Any]) -> list[Any]:
-        self.load(inputs)
-        self.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
+        with self._errors():
+            self.load(inputs)
+            self.invoke()
+            outputs = [self._interpreter.get_tensor(index) for index in self._outputs]
+            if [values.shape for values in outputs] != self._shapes:
+                raise ValueError("its outputs change their shapes")
+            return outputs
 
 
 # --- Commands -----------------------------------------------------------------------------------
@@ -397,145 +415,139 @@ def check(bundle: Bundle, runtime: Runtime, threads: int = 1) -> bool:
 def _check_kernels(
     bundle: Bundle, runtime: Runtime, reference: bool, exact: bool, threads: int
 ) -> bool:
-    kernels = f"{runtime}, {'reference' if reference else 'fast'} kernels"
-    steps = [_step(bundle, i) for i in range(len(bundle.outputs))]
+    kernels = f"{runtime.title}, {'reference' if reference else 'fast'} kernels"
     network = Network(runtime, bundle, reference, threads)
+    steps = [step_of(golden) for golden in bundle.golden]
     largest = 0.0
-    for sample in range(bundle.count):
-        outputs = network.run(bundle.sample(sample))
-        for i, got in enumerate(outputs):
-            expected = bundle.golden_outputs[i][sample]
-            tolerance = 0 if exact else bundle.outputs[i].tolerance
-            difference = _difference(expected, got, steps[i])
-            wrong = difference > tolerance
-            if exact:
-                wrong |= _bits(expected) != _bits(got)
+    for sample, inputs in enumerate(bundle.samples):
+        for i, got in enumerate(network.run(inputs)):
+            expected, port = bundle.golden[i][sample], bundle.outputs[i]
+            apart = difference(expected, got, steps[i])
+            wrong = bits(expected) != bits(got) if exact else apart > port.tolerance
             if wrong.any():
-                where = f"sample {sample}, output {i} ({show(bundle.outputs[i].name)})"
-                print(f"FAIL  {kernels}: {where}, {_first(wrong, expected, got, tolerance)}")
+                first = tuple(map(int, np.unravel_index(int(wrong.argmax()), wrong.shape)))
+                print(
+                    f"FAIL  {kernels}: sample {sample}, output {i} ({port.name}), index "
+                    f"{list(first)}: expected {expected[first]}"
+                    f"{'' if exact else f' within {port.tolerance} steps'}, got {got[first]} "
+                    f"({int(wrong.sum())} of {wrong.size} values are wrong)"
+                )
                 return False
-            largest = max(largest, float(difference.max(initial=0.0)))
-    if exact:
-        verdict = "every byte equal"
-    else:
-        allowed = max(port.tolerance for port in bundle.outputs)
-        verdict = f"at most {largest:.4g} steps from the golden outputs (allowed: {allowed})"
-    print(f"PASS  {kernels}: {bundle.count} samples, {verdict}")
+            largest = max(largest, float(apart.max()))
+    allowed = max(port.tolerance for port in bundle.outputs)
+    verdict = f"at most {largest:.4g} steps from the golden outputs (allowed: {allowed})"
+    verdict = "every byte equal" if exact else verdict
+    print(f"PASS  {kernels}: {len(bundle.samples)} samples, {verdict}")
     return True
 
 
-def _step(bundle: Bundle, output: int) -> float:
+def step_of(golden: Any) -> float:
     """One quantization step of an output, in its stored values."""
-    golden = bundle.golden_outputs[output]
     if golden.dtype.kind != "f":
         return 1.0
     finite = golden[np.isfinite(golden)].astype(np.float64)
-    low, high = min(0.0, finite.min(initial=0.0)), max(0.0, finite.max(initial=0.0))
-    return float(high - low) / FLOAT_STEPS or 1.0 / FLOAT_STEPS
+    return float(finite.max(initial=0.0) - finite.min(initial=0.0)) / FLOAT_STEPS or 1 / FLOAT_STEPS
 
 
-def _difference(expected: Any, got: Any, step: float) -> Any:
+def difference(expected: Any, got: Any, step: float) -> Any:
     """How many steps apart, element by element. NaN is equal to NaN, far from all else."""
-    if expected.dtype.kind != "f":
-        return np.abs(expected.astype(np.int64) - got.astype(np.int64)).astype(np.float64)
     a, b = expected.astype(np.float64), got.astype(np.float64)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         steps = np.abs(a - b) / step
-    steps = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, steps)
+    steps = np.where((expected == got) | (np.isnan(a) & np.isnan(b)), 0.0, steps)
     return np.where(np.isnan(steps), np.inf, steps)
 
 
-def _bits(values: Any) -> Any:
-    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
-
-
-def _first(wrong: Any, expected: Any, got: Any, tolerance: int) -> str:
-    index = tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
-    within = f" within {tolerance} steps" if tolerance else ""
-    return (
-        f"index {list(index)}: expected {expected[index]}{within}, got {got[index]} "
-        f"({int(wrong.sum())} of {wrong.size} values are wrong)"
-    )
+def bits(values: Any) -> Any:
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}").reshape(values.shape)
 
 
 def bench(bundle: Bundle, runtime: Runtime, options: argparse.Namespace) -> bool:
-    out = sys.stderr if options.json == "-" else sys.stdout
-    with contextlib.redirect_stdout(out):
+    with contextlib.redirect_stdout(sys.stderr if options.json == "-" else sys.stdout):
         if not check(bundle, runtime, options.num_threads):
             print("not timed: the outputs are wrong")
             return False
-        network = Network(runtime, bundle, False, options.num_threads)
-        samples = _time(network, [bundle.sample(i) for i in range(bundle.count)], options)
-        summary = summarize(samples)
-        _print_times(show(bundle.name), runtime, options, samples)
-        baseline = _bench_baseline(bundle, runtime, options)
-        if baseline is not None:
+        samples = _time(bundle.name, bundle, runtime, options)
+        summary, baseline = summarize(samples), None
+        if BASELINE in bundle.digests:
+            original = float_baseline(bundle)
+            baseline = summarize(_time("float32 baseline", original, runtime, options))
             ratio = baseline["median_ms"] / summary["median_ms"]
-            print(f"{show(bundle.name)} is {ratio:.2f} times as fast as its float32 baseline")
+            print(f"{bundle.name} is {ratio:.2f} times as fast as its float32 baseline")
     if options.json:
-        _write_json(bundle, runtime, options, samples, summary, baseline)
+        document = {
+            "schema": "edgeq.run",
+            "schema_version": 1,
+            "name": bundle.name,
+            "model_sha256": hashlib.sha256(bundle.model).hexdigest(),
+            "interpreter": runtime.package,
+            "interpreter_version": runtime.version,
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "num_threads": options.num_threads,
+            "warmup_runs": options.warmup_runs,
+            "count": len(samples),
+            **summary,
+            "float32_baseline": baseline,
+            "samples_ns": samples,
+        }
+        text = json.dumps(document) + "\n"
+        if options.json == "-":
+            print(text, end="")
+            return True
+        try:
+            Path(options.json).write_text(text, encoding="utf-8")
+        except OSError as e:
+            hint = "what is there is incomplete: choose another file for --json"
+            raise Problem(f"{options.json}: {reason(e)}", hint) from e
     return True
 
 
-def _bench_baseline(
-    bundle: Bundle, runtime: Runtime, options: argparse.Namespace
-) -> dict[str, float] | None:
-    """The float model of the same network on the same real numbers, where the bundle has it."""
-    if not (HERE / BASELINE).is_file():
-        return None
-    floats = [replace(port, dtype="float32", scale=None) for port in bundle.inputs]
-    outputs = [replace(port, dtype="float32", scale=None) for port in bundle.outputs]
-    model = _read(HERE / BASELINE)
-    original = replace(bundle, model=model, inputs=floats, outputs=outputs)
-    network = Network(runtime, original, False, options.num_threads)
-    inputs = [
-        [dequantize(stored, port) for port, stored in _pairs(bundle.inputs, bundle.sample(i))]
-        for i in range(bundle.count)
+def float_baseline(bundle: Bundle) -> Bundle:
+    """The float model of the same network, with the same samples as real numbers."""
+    ports = [
+        [replace(p, dtype="float32", scale=None) if p.quantized else p for p in side]
+        for side in (bundle.inputs, bundle.outputs)
     ]
-    samples = _time(network, inputs, options)
-    _print_times("float32 baseline", runtime, options, samples)
-    return summarize(samples)
+    samples = [
+        tuple(dequantize(stored, port) for port, stored in pairs(bundle.inputs, sample))
+        for sample in bundle.samples
+    ]
+    model = checked_file(HERE, BASELINE, bundle.digests)
+    return replace(bundle, model=model, inputs=ports[0], outputs=ports[1], samples=samples)
 
 
-def _time(network: Network, inputs: list[list[Any]], options: argparse.Namespace) -> list[int]:
+def _time(title: str, bundle: Bundle, runtime: Runtime, options: argparse.Namespace) -> list[int]:
     """Nanoseconds of each timed inference, after the warm-up."""
+    network = Network(runtime, bundle, False, options.num_threads)
+    started = time.perf_counter()
     for run in range(options.warmup_runs):
-        network.run(inputs[run % len(inputs)])
+        network.run(bundle.samples[run % len(bundle.samples)])
+        if time.perf_counter() - started >= options.max_secs:
+            break
     samples: list[int] = []
     started = time.perf_counter()
     while True:
         elapsed = time.perf_counter() - started
-        if samples and elapsed >= options.max_secs:
+        enough = len(samples) >= options.num_runs and elapsed >= options.min_secs
+        if samples and (enough or elapsed >= options.max_secs):
             break
-        if len(samples) >= options.num_runs and elapsed >= options.min_secs:
-            break
-        network.load(inputs[len(samples) % len(inputs)])
+        network.load(bundle.samples[len(samples) % len(bundle.samples)])
         before = time.perf_counter_ns()
         network.invoke()
         samples.append(time.perf_counter_ns() - before)
-    return samples
-
-
-def _print_times(
-    name: str, runtime: Runtime, options: argparse.Namespace, samples: list[int]
-) -> None:
-    summary = summarize(samples)
+    numbers = ", ".join(f"{k[:-3]} {v:.3f} ms" for k, v in summarize(samples).items())
     print(
-        f"{name}: {runtime}, {options.num_threads} thread(s): "
-        + ", ".join(
-            f"{key} {summary[key + '_ms']:.3f} ms" for key in ("median", "p95", "min", "max")
-        )
-        + f", {len(samples)} runs"
+        f"{title}: {runtime.title}, {options.num_threads} thread(s): {numbers}, {len(samples)} runs"
     )
+    return samples
 
 
 def summarize(samples: list[int]) -> dict[str, float]:
     """Nanoseconds to milliseconds. p95 is the smallest sample that 95 % do not exceed."""
     ordered = sorted(samples)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
     values = {
-        "median_ms": median,
+        "median_ms": statistics.median(ordered),
         "p95_ms": ordered[math.ceil(0.95 * len(ordered)) - 1],
         "min_ms": ordered[0],
         "max_ms": ordered[-1],
@@ -543,54 +555,20 @@ def summarize(samples: list[int]) -> dict[str, float]:
     return {key: value / 1e6 for key, value in values.items()}
 
 
-def _write_json(
-    bundle: Bundle,
-    runtime: Runtime,
-    options: argparse.Namespace,
-    samples: list[int],
-    summary: dict[str, float],
-    baseline: dict[str, float] | None,
-) -> None:
-    document = {
-        "schema": "edgeq.run",
-        "schema_version": 1,
-        "name": bundle.name,
-        "model_sha256": bundle.sha256,
-        "interpreter": runtime.package,
-        "interpreter_version": runtime.version,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "num_threads": options.num_threads,
-        "warmup_runs": options.warmup_runs,
-        "count": len(samples),
-        **summary,
-        "float32_baseline": baseline,
-        "samples_ns": samples,
-    }
-    text = json.dumps(document) + "\n"
-    if options.json == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(options.json).write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise Problem(f"{options.json}: {e.strerror or e}", "choose another file for --json") from e
-
-
 def classify(bundle: Bundle, runtime: Runtime, files: list[str]) -> None:
     inputs = read_inputs(bundle, [Path(name) for name in files])
     outputs = Network(runtime, bundle, False, 1).run(inputs)
-    for port, stored in _pairs(bundle.outputs, outputs):
+    for port, stored in pairs(bundle.outputs, outputs):
         if len(outputs) > 1:
-            print(f"{show(port.name)}:")
-        values = dequantize(stored, port).reshape(-1)
+            print(f"{port.name}:")
+        values = dequantize(stored, port).reshape(-1).astype(np.float64)
         if values.size == 1:
             print(f"{values[0]:.4f}")  # A single number is no ranking.
             continue
         named = len(bundle.labels) == values.size
         for rank, index in enumerate(np.argsort(-values, kind="stable")[:TOP]):
             label = bundle.labels[index] if named else f"class {index}"
-            print(f"{rank + 1}. {values[index]:9.4f}  {show(label)}")
+            print(f"{rank + 1}. {values[index]:9.4f}  {label}")
 
 
 # --- Inputs -------------------------------------------------------------------------------------
@@ -598,40 +576,25 @@ def classify(bundle: Bundle, runtime: Runtime, files: list[str]) -> None:
 
 def read_inputs(bundle: Bundle, paths: list[Path]) -> list[Any]:
     """One stored array for each input of the model, from .npy files, one .npz, or an image."""
+    ports, names = bundle.inputs, [port.name for port in bundle.inputs]
     if len(paths) == 1 and paths[0].suffix == ".npz":
-        arrays = _load(paths[0])
-        names = [port.name for port in bundle.inputs]
-        missing = [name for name in names if name not in arrays.files]
-        if missing:
-            raise Problem(
-                f"{paths[0].name} has no array {show(missing[0])}",
-                f"name its arrays after the inputs: {show(', '.join(names))}",
-            )
-        found = [(paths[0].name, arrays[name]) for name in names]
-    elif len(paths) != len(bundle.inputs):
-        names = [f"{show(p.name)} {p.dtype} {list(p.shape)}" for p in bundle.inputs]
-        raise Problem(
-            f"{len(paths)} files for {len(bundle.inputs)} inputs",
-            f"in this order: {', '.join(names)}",
-            2,
-        )
-    else:
-        found = [
-            (path.name, _load(path) if path.suffix == ".npy" else _image(bundle, port, path))
-            for port, path in _pairs(bundle.inputs, paths)
-        ]
-    return [_store(name, values, port) for port, (name, values) in _pairs(bundle.inputs, found)]
+        hint = f"name its arrays after the inputs: {', '.join(names)}"
+        arrays = unpack(read_file(paths[0], hint), str(paths[0]), names, hint)
+        return [store(f"{paths[0]}", a, port) for port, a in pairs(ports, arrays)]
+    if len(paths) != len(ports):
+        hint = f"in this order: {', '.join(map(str, ports))}"
+        raise Problem(f"{len(paths)} files for {len(ports)} inputs", hint, 2)
+    stored = []
+    for port, path in pairs(ports, paths):
+        if path.suffix == ".npy":
+            values = unpack(read_file(path, NPY), str(path), ["arr_0"], NPY)[0]
+        else:
+            values = read_image(bundle.image, port, path)
+        stored.append(store(str(path), values, port))
+    return stored
 
 
-def _load(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except Exception as e:  # zipfile, zlib and numpy each have errors of their own for damage
-        what = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        raise Problem(f"{path}: {what}", "np.save() writes such a file, of plain numbers") from e
-
-
-def _store(name: str, values: Any, port: Port) -> Any:
+def store(name: str, values: Any, port: Port) -> Any:
     """`values` as the model stores them: quantized unless they already are."""
     shape = port.shape
     if values.dtype.kind not in "fiub":
@@ -641,49 +604,41 @@ def _store(name: str, values: Any, port: Port) -> Any:
         values = values.reshape(shape)
     if values.shape != shape:
         raise Problem(
-            f"{name} has the shape {list(values.shape)}, "
-            f"input {show(port.name)} needs {list(shape)}",
+            f"{name} has the shape {list(values.shape)}, input {port.name} needs {list(shape)}",
             "one sample at a time, in the shape that the network was trained on",
         )
-    return quantize(values, port)
+    with np.errstate(all="ignore"):
+        if port.quantized:
+            return quantize(values, port)
+        stored = values.astype(port.dtype)
+    if stored.dtype.kind != "f" and not np.array_equal(stored, values):
+        raise Problem(f"{name} holds values that {port} does not", NPY)
+    return stored
 
 
-def _image(bundle: Bundle, port: Port, path: Path) -> Any:
-    if bundle.image is None:
-        raise Problem(
-            f"{path}: no .npy or .npz, and this model's manifest does not say how pixels become "
-            "numbers",
-            f"give an .npy of shape {list(port.shape)}",
-            2,
-        )
+def read_image(scaling: tuple[float, float] | None, port: Port, path: Path) -> Any:
+    try:
+        one, height, width, channels = port.shape
+        mode = {1: "L", 3: "RGB"}[channels]
+        mean, std = map(np.float32, scaling or ())
+    except (ValueError, KeyError) as e:
+        raise Problem(f"{path}: nothing says how pixels become {port}", NPY, 2) from e
     try:
         from PIL import Image
     except ImportError as e:
-        raise Problem(
-            "reading images needs Pillow", f"{sys.executable} -m pip install pillow", 2
-        ) from e
-    if len(port.shape) != 4:
-        raise Problem(
-            f"input {show(port.name)} of shape {list(port.shape)} takes no image", "give an .npy"
-        )
+        hint = f"{sys.executable} -m pip install pillow"
+        raise Problem("reading images needs Pillow", hint, 2) from e
+    hint = "INPUT is an image, an .npy or an .npz"
+    data = read_file(path, hint)
     try:
-        height, width = map(int, bundle.image.get("size") or port.shape[1:3])
-        channels = int(bundle.image.get("channels") or port.shape[3])
-        mean, std = np.float32(bundle.image["mean"]), np.float32(bundle.image["std"])
-    except (KeyError, TypeError, ValueError) as e:
-        raise Problem(f"manifest.json: damaged preprocessing: {e}", "build it again") from e
-    try:
-        with Image.open(path) as picture:
-            converted = picture.convert("L" if channels == 1 else "RGB")
+        with Image.open(io.BytesIO(data)) as picture:
+            converted = picture.convert(mode)
             if converted.size != (width, height):
                 # Image.BILINEAR, and not Image.Resampling, for the Pillow 8 of older systems.
                 converted = converted.resize((width, height), getattr(Image, "BILINEAR", 2))
             pixels = np.asarray(converted, np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-        what = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        raise Problem(
-            f"{path}: no readable image: {what}", "INPUT is an image, an .npy or an .npz"
-        ) from e
+    except Exception as e:  # each of Pillow's formats has errors of its own
+        raise Problem(f"{path}: no readable image: {reason(e)}", hint) from e
     return ((pixels - mean) / std).reshape(1, height, width, channels)
 
 
@@ -693,9 +648,9 @@ def quantize(values: Any, port: Port) -> Any:
     Values of the input's own type are taken as stored; not so uint8, which pixels have too.
     """
     dtype = np.dtype(port.dtype)
-    if not port.quantized or (values.dtype == dtype and dtype != np.uint8):
-        return values.astype(dtype)
-    with np.errstate(over="ignore"):
+    if values.dtype == dtype and dtype != np.uint8:
+        return values
+    with np.errstate(all="ignore"):
         wide = (values.astype(np.float32) / np.float32(port.scale)).astype(np.float64)
     rounded = np.copysign(np.floor(np.abs(wide) + 0.5), wide) + port.zero_point
     rounded = np.where(np.isnan(rounded), port.zero_point, rounded)
@@ -703,7 +658,7 @@ def quantize(values: Any, port: Port) -> Any:
     beyond = float(np.mean((rounded < limits.min - 1) | (rounded > limits.max + 1)))
     if beyond > MOST_CLIPPED:
         print(
-            f"warning: {beyond:.0%} of {show(port.name)}'s values are outside of what it holds; "
+            f"warning: {beyond:.0%} of {port.name}'s values are outside of what it holds; "
             "were they scaled as in training?",
             file=sys.stderr,
         )
@@ -711,8 +666,9 @@ def quantize(values: Any, port: Port) -> Any:
 
 
 def dequantize(values: Any, port: Port) -> Any:
+    """Real numbers; what is not quantized stays as it is."""
     if not port.quantized:
-        return values.astype(np.float32)
+        return values
     return (values.astype(np.int64) - port.zero_point).astype(np.float32) * np.float32(port.scale)
 
 
@@ -723,23 +679,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise Problem(message, f"{self.prog} --help", 2)
 
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file)  # argparse's own hides a failed write.
 
-def whole(low: int) -> Any:
-    def parse(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{value}: at least {low}")
+
+def number(kind: type, low: float, high: float) -> Any:
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text}: not from {low} to {high}")
         return value
 
-    parse.__name__ = "whole number"
+    parse.__name__ = "whole number" if kind is int else "number"  # argparse says "invalid ..."
     return parse
-
-
-def seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: not a time in seconds")
-    return value
 
 
 def parser() -> Parser:
@@ -747,27 +699,28 @@ def parser() -> Parser:
     commands = parser.add_subparsers(dest="command", parser_class=Parser)
     checking = commands.add_parser("check", help="compare with the golden outputs (the default)")
     timing = commands.add_parser("bench", help="check, then measure the time of an inference")
-    for command in (checking, timing):
-        _option(command, "--num-threads", type=whole(1), default=1)
-    _option(timing, "--num-runs", type=whole(1), default=50, help="at least so many (%(default)s)")
-    _option(timing, "--warmup-runs", type=whole(0), default=1, help="untimed (%(default)s)")
-    _option(timing, "--min-secs", type=seconds, default=1.0, help="at least (%(default)s)")
-    _option(timing, "--max-secs", type=seconds, default=150.0, help="at most (%(default)s)")
+    options: list[tuple[str, Any, float, str]] = [
+        ("num-threads", number(int, 1, MOST_THREADS), 1, "processors to use"),
+        ("num-runs", number(int, 1, sys.maxsize), 50, "at least so many"),
+        ("warmup-runs", number(int, 0, sys.maxsize), 1, "untimed"),
+        ("min-secs", number(float, 0, 1e9), 1.0, "at least"),
+        ("max-secs", number(float, 0, 1e9), 150.0, "at most"),
+    ]
+    for command, count in ((checking, 1), (timing, len(options))):
+        for name, kind, default, text in options[:count]:
+            # As edgeq spells them and, with underscores, benchmark_model.
+            names, about = (f"--{name}", f"--{name.replace('-', '_')}"), f"{text} (%(default)s)"
+            command.add_argument(*names, type=kind, default=default, help=about)
     timing.add_argument("--json", metavar="FILE", help="write every sample there; - is stdout")
     using = commands.add_parser("classify", help="run one input and print the best classes")
     using.add_argument("input", nargs="+", metavar="INPUT", help=".npy, .npz or an image")
     return parser
 
 
-def _option(command: argparse.ArgumentParser, name: str, **options: Any) -> None:
-    """An option under its own name and, as benchmark_model spells it, with underscores."""
-    command.add_argument(name, "--" + name[2:].replace("-", "_"), **options)
-
-
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     manifest = read_manifest(HERE)
-    litert_version = str(manifest.get("reference_version", "2.3.0"))
+    litert_version = manifest["reference_version"]
     if np is None:
         raise Problem("numpy is not installed", install_hint(litert_version), 2)
     bundle = read_bundle(HERE, manifest)
@@ -780,15 +733,25 @@ def main(arguments: list[str]) -> int:
     return 0 if check(bundle, runtime, getattr(options, "num_threads", 1)) else 1
 
 
+def guarded(arguments: list[str]) -> int:
+    """main, with one error and its hint on stderr for all that can go wrong."""
+    try:
+        try:
+            return main(arguments)
+        finally:
+            sys.stdout.flush()
+    except Problem as e:
+        problem = e
+    except MemoryError:
+        problem = Problem("there is not enough memory for this network", "use a larger device")
+    except OSError as e:  # Files have errors of their own; what is left is the standard output.
+        problem = Problem(f"standard output: {reason(e)}", "send it to a place that takes it")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more when it ends.
+    print(f"error: {show(problem)}\nhint:  {show(problem.hint)}", file=sys.stderr)
+    return problem.code
+
+
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        for line in problem.hint.splitlines():
-            print(f"hint:  {line}", file=sys.stderr)
-        sys.exit(problem.code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(guarded(sys.argv[1:]))
