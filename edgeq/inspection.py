@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeq.codegen.aot import plan_graph
 from edgeq.complexity import live_bytes, macs, parameters, total_macs
+from edgeq.errors import DoesNotFit, ModelError
 from edgeq.graph import Graph, Port
+from edgeq.memory import MemoryPlan
 from edgeq.operators import Gap, find_gaps, table_for
 from edgeq.schemes import scheme_of
 from edgeq.targets import Target
@@ -43,6 +46,7 @@ class PortFact:
 class TargetFact:
     """What one target says: operators its engine lacks, and bytes needed against bytes there.
 
+    `needs_ram_at_least`: the arena, where engine aot plans it, else the activations alive at once.
     `floats`: the model has float operators and the target runs `integer_only`.
     """
 
@@ -73,6 +77,41 @@ class TargetFact:
 
 
 @dataclass(frozen=True)
+class BufferFact:
+    """A range of the arena: `bytes` from `offset` on, in use from operator `first` to `last`.
+
+    -1 is before the first operator, the number of operators after the last. `tensors` are those
+    that it holds; the scratch memory of operator `scratch_of` holds none.
+    """
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+    tensors: tuple[int, ...]
+    scratch_of: int | None
+
+
+@dataclass(frozen=True)
+class MemoryFact:
+    """The arena that engine aot plans, all in bytes.
+
+    No plan can be below `lower_bound`. `peak_operator` needs the arena's last byte, and
+    `peak_bytes` of it; `strategy` is the order of placing that turned out best.
+    """
+
+    arena: int
+    lower_bound: int
+    alignment: int
+    peak_operator: int
+    peak_layer: str
+    peak_bytes: int
+    strategy: str
+    buffers: tuple[BufferFact, ...]
+
+
+@dataclass(frozen=True)
 class Inspection:
     model: str
     scheme: str
@@ -87,14 +126,21 @@ class Inspection:
     operators: tuple[OperatorFact, ...]
     violations: tuple[Violation, ...]
     targets: tuple[TargetFact, ...]
+    memory: MemoryFact | None = None
 
 
-def inspect_graph(graph: Graph, name: str, targets: list[Target]) -> Inspection:
-    """Everything that the file itself tells about `graph`, and what each target makes of it."""
+def inspect_graph(
+    graph: Graph, name: str, targets: list[Target], plan: MemoryPlan | None = None
+) -> Inspection:
+    """Everything that the file itself tells about `graph`, and what each target makes of it.
+
+    `plan`, from `inspect_memory`, adds `memory`.
+    """
     alive = live_bytes(graph)
     violations = find_violations(graph)
     floats = any(v.is_float for v in violations)
     peak = max(range(len(alive)), key=alive.__getitem__)
+    needs = {"aot": _arena(graph, targets, plan)}
     return Inspection(
         model=name,
         scheme=scheme_of(graph),
@@ -108,7 +154,45 @@ def inspect_graph(graph: Graph, name: str, targets: list[Target]) -> Inspection:
         signatures=tuple(s.key for s in graph.signatures),
         operators=tuple(_operator(graph, i, alive[i]) for i in range(len(graph.main.ops))),
         violations=tuple(violations),
-        targets=tuple(_target(graph, t, alive[peak], floats) for t in targets),
+        targets=tuple(
+            _target(graph, t, needs.get(t.default_engine) or alive[peak], floats) for t in targets
+        ),
+        memory=_memory(graph, plan) if plan else None,
+    )
+
+
+def inspect_memory(graph: Graph, targets: list[Target]) -> MemoryPlan:
+    """Where engine aot puts what in the arena, on the first microcontroller of `targets`, or on
+    any where there is none.
+
+    Raises DoesNotFit, naming the operator, for a graph that the engine cannot compile.
+    """
+    return plan_graph(graph, next((t.core for t in targets if t.core is not None), None))
+
+
+def _arena(graph: Graph, targets: list[Target], plan: MemoryPlan | None) -> int | None:
+    """Bytes of engine aot's arena; None where it cannot compile the graph, or no target asks."""
+    if plan is None and any(t.default_engine == "aot" for t in targets):
+        try:
+            plan = plan_graph(graph)
+        except (DoesNotFit, ModelError):
+            return None
+    return plan.size if plan else None
+
+
+def _memory(graph: Graph, plan: MemoryPlan) -> MemoryFact:
+    return MemoryFact(
+        arena=plan.size,
+        lower_bound=plan.lower_bound,
+        alignment=plan.alignment,
+        peak_operator=plan.peak_step,
+        peak_layer=graph.main.output_tensors(graph.main.ops[plan.peak_step])[0].name,
+        peak_bytes=plan.peak_bytes,
+        strategy=plan.order,
+        buffers=tuple(
+            BufferFact(b.name, offset, b.size, b.first, b.last, b.tensors, b.scratch_of)
+            for b, offset in zip(plan.buffers, plan.offsets, strict=True)
+        ),
     )
 
 
@@ -148,7 +232,7 @@ def _operator(graph: Graph, index: int, alive: int) -> OperatorFact:
     )
 
 
-def _target(graph: Graph, target: Target, peak: int, floats: bool) -> TargetFact:
+def _target(graph: Graph, target: Target, ram: int, floats: bool) -> TargetFact:
     engine = target.default_engine
     return TargetFact(
         target=target.name,
@@ -158,6 +242,6 @@ def _target(graph: Graph, target: Target, peak: int, floats: bool) -> TargetFact
         gaps=tuple(find_gaps(graph, table_for(target, engine))),
         needs_flash=graph.file_size,
         has_flash=target.flash,
-        needs_ram_at_least=peak,
+        needs_ram_at_least=ram,
         has_ram=target.ram,
     )

@@ -9,7 +9,9 @@ import click
 from edgeq.bundle import MODEL, is_bundle, open_bundle
 from edgeq.cli import console
 from edgeq.documents import encode
-from edgeq.inspection import Inspection, PortFact, inspect_graph
+from edgeq.errors import UsageError
+from edgeq.inspection import Inspection, PortFact, inspect_graph, inspect_memory
+from edgeq.memory import draw_svg, draw_text
 from edgeq.models import open_model
 from edgeq.targets import list_targets, load_target
 from edgeq.verification import violation_table
@@ -25,8 +27,16 @@ from edgeq.verification import violation_table
     metavar="TARGET",
     help="Ask these targets (default: all of them). May be repeated.",
 )
+@click.option("--memory", is_flag=True, help="Draw the arena that engine aot plans.")
+@click.option("--memory-svg", "svg_file", metavar="FILE", help="The same drawing as an SVG file.")
 @click.option("--json", "json_file", metavar="FILE", help="Write everything shown.")
-def command(model: str, targets: tuple[str, ...], json_file: str | None) -> None:
+def command(
+    model: str,
+    targets: tuple[str, ...],
+    memory: bool,
+    svg_file: str | None,
+    json_file: str | None,
+) -> None:
     """Show a model's operators with versions, shapes, quantization, MACs and live memory, and
     what the targets say of it.
 
@@ -38,9 +48,20 @@ def command(model: str, targets: tuple[str, ...], json_file: str | None) -> None
     else:
         opened = open_model(path)
     chosen = [load_target(name) for name in targets] if targets else list_targets()
-    result = inspect_graph(opened.graph, opened.name, chosen)
-    if not json_file or console.write_json(json_file, encode(result)):
-        _show(result)
+    plan = None
+    if json_file == svg_file == "-":
+        raise UsageError("--json - and --memory-svg - cannot share stdout", hint="name a file")
+    if memory or svg_file:
+        plan = inspect_memory(opened.graph, chosen if targets else [])
+    result = inspect_graph(opened.graph, opened.name, chosen, plan)
+    free = [console.write_json(json_file, encode(result))] if json_file else []
+    free += [console.write(svg_file, draw_svg(plan))] if svg_file and plan else []
+    if not all(free):
+        return
+    _show(result)
+    if memory and plan:
+        console.say()
+        console.say(draw_text(plan).rstrip())
 
 
 def _show(result: Inspection) -> None:

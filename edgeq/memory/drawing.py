@@ -7,7 +7,7 @@ from html import escape
 
 from edgeq.memory.plan import MemoryPlan
 
-_NAME_LIMIT = 24
+_NAME_LIMIT = 40
 _ROW, _WIDTH, _LEFT, _TOP = 22, 900, 190, 34
 
 
@@ -35,9 +35,10 @@ def draw_text(plan: MemoryPlan, width: int = 64) -> str:
     ]
     return "\n".join(
         [
-            f"arena {plan.size} bytes, lower bound {plan.lower_bound}, peak in "
-            f"{_step_name(plan, plan.peak_step)}; one character is {scale} bytes",
+            _summary(plan),
+            f"one character is {scale} bytes; * marks the peak",
             "",
+            f"{'operator':<28} {'in use':>9}",
             *lines,
             "",
             "    offset    bytes  name",
@@ -55,8 +56,7 @@ def draw_svg(plan: MemoryPlan) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + 10}" '
         f'height="{height}" font-family="sans-serif" font-size="11">',
-        f'<text x="8" y="20" font-size="13">Arena {plan.size} bytes, lower bound '
-        f"{plan.lower_bound}, peak in {escape(_step_name(plan, plan.peak_step))}</text>",
+        f'<text x="8" y="20" font-size="13">{escape(_summary(plan))}</text>',
     ]
     for step in range(-1, len(plan.steps) + 1):
         y = _TOP + (step + 1) * _ROW
@@ -81,6 +81,13 @@ def draw_svg(plan: MemoryPlan) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+def _summary(plan: MemoryPlan) -> str:
+    return (
+        f"arena {plan.size} bytes, lower bound {plan.lower_bound}, peak {plan.peak_bytes} in "
+        f"{_step_name(plan, plan.peak_step)}; placed {plan.order}"
+    )
+
+
 def _step_name(plan: MemoryPlan, step: int) -> str:
     if step < 0:
         return "inputs"
@@ -102,9 +109,10 @@ def _letter(i: int) -> str:
 
 
 def _short(name: str) -> str:
-    last = name.split(";")[0].rsplit("/", 1)[-1]
+    """The end of a layer's name: its beginning is what all of them have in common."""
+    last = "/".join(name.split(";")[0].split("/")[-2:])
     plain = "".join(c if c.isprintable() else "?" for c in last)
-    return plain if len(plain) <= _NAME_LIMIT else plain[: _NAME_LIMIT - 3] + "..."
+    return plain if len(plain) <= _NAME_LIMIT else "..." + plain[3 - _NAME_LIMIT :]
 
 
 def _color(i: int) -> str:

@@ -7,6 +7,6 @@ add one.
 
 from __future__ import annotations
 
-from edgeq.codegen.aot.compiler import Compiled, compile_graph
+from edgeq.codegen.aot.compiler import Compiled, compile_graph, plan_graph
 
-__all__ = ["Compiled", "compile_graph"]
+__all__ = ["Compiled", "compile_graph", "plan_graph"]

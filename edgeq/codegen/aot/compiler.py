@@ -46,12 +46,7 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     C cannot hold.
     """
     graph = export.graph
-    _check_operators(graph)
-    _check_ports(graph)
-    layers = [emit(op, graph.main, core) for op in graph.main.ops]
-    needs = [Needs(layer.scratch, layer.overlaps, layer.is_alias) for layer in layers]
-    plan = plan_memory(graph.main, needs)
-    check_plan(plan, graph.main, needs)
+    layers, plan = _plan(graph, core)
     shared = _shared_constants(graph.main, layers)
     weights_size = sum(
         c.values.nbytes
@@ -76,6 +71,21 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
         )
     sources = (f"{name}.c", *_CORE_SOURCES, *kernels)
     return Compiled(files | runtime, sources, plan, weights_size)
+
+
+def plan_graph(graph: Graph, core: Core | None = None) -> MemoryPlan:
+    """The arena that `compile_graph` gives the graph; raises the same."""
+    return _plan(graph, core)[1]
+
+
+def _plan(graph: Graph, core: Core | None) -> tuple[list[LayerCode], MemoryPlan]:
+    _check_operators(graph)
+    _check_ports(graph)
+    layers = [emit(op, graph.main, core) for op in graph.main.ops]
+    needs = [Needs(layer.scratch, layer.overlaps, layer.is_alias) for layer in layers]
+    plan = plan_memory(graph.main, needs)
+    check_plan(plan, graph.main, needs)
+    return layers, plan
 
 
 def _check_operators(graph: Graph) -> None:
