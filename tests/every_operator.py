@@ -112,6 +112,8 @@ def image(dtype: Any, scale: float, zero_point: int) -> bytes:
                   "FullyConnected", 4)  # fmt: skip
     probabilities = (dtype, 1 / 256, -128) if is_int8 else (dtype, 2.0**-15, 0)
     n.op("SOFTMAX", [logits], [((1, 6), *probabilities)], "Softmax", 3, beta=1.0)
+    if is_int8:
+        n.op("SOFTMAX", [logits], [((1, 6), np.int16, 2.0**-16, -32768)], "Softmax", 3, beta=1.0)
     return n.bytes()
 
 
@@ -256,6 +258,8 @@ def what_tflm_lacks() -> bytes:
     for dtype in (np.int32, np.int64, np.bool_, np.uint8):
         x = n.input((2, 3), dtype)
         n.op("EXPAND_DIMS", [x, n.numbers(1)], [((2, 1, 3), dtype)])
+    for dtype in (np.int8, np.int16):
+        n.op("NEG", [n.input((2, 3), dtype, 0.1)], [((2, 3), dtype, 0.1)], "Neg")
     return n.bytes()
 
 
@@ -265,11 +269,14 @@ def what_tflm_lacks() -> bytes:
 def conversions_and_states() -> bytes:
     n = Network()
     shape = (3, 7)
-    scales = {np.int8: (0.1, 3), np.int16: (0.001, 0), np.uint8: (0.07, 131)}
+    scales = {
+        np.int8: (0.1, 3), np.int16: (0.001, 0), np.uint8: (0.07, 131), np.int32: (1e-8, 0),
+    }  # fmt: skip
     ways = {
         np.float32: (np.int8, np.int16),
-        np.int8: (np.int8, np.int16, np.uint8),
-        np.int16: (np.int8, np.int16),
+        np.int8: (np.int8, np.int16, np.int32, np.uint8),
+        np.int16: (np.int8, np.int16, np.int32),
+        np.int32: (np.int8, np.int16),
         np.uint8: (np.int8,),
     }
     for before, after in ways.items():
@@ -277,13 +284,12 @@ def conversions_and_states() -> bytes:
         for dtype in after:
             scale, zero_point = scales[dtype]
             n.op("QUANTIZE", [x], [(shape, dtype, scale * 1.3, zero_point)], "Quantize", 2)
-        if before is not np.float32:
+        if before not in (np.float32, np.int32):
             n.op("DEQUANTIZE", [x], [(shape, np.float32)], "Dequantize", 2)
     integers = (np.int8, np.int16, np.int32)
-    for before in (*integers, np.bool_):
+    for before in (*integers, np.bool_, np.float32):
         x = n.input(shape, before)
-        after = integers if before in (np.int32, np.bool_) else (*integers, np.float32)
-        for dtype in after:
+        for dtype in integers if before is np.float32 else (*integers, np.float32):
             kinds = dict(inDataType=TYPES[np.dtype(before)], outDataType=TYPES[np.dtype(dtype)])
             n.op("CAST", [x], [(shape, dtype)], "Cast", **kinds)
     _svdf(n)
