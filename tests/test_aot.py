@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from make_model import Maker, convolution, tiny_int8
 
 from edgeq.codegen.aot import Compiled, compile_graph
@@ -61,7 +62,7 @@ def test_files_are_those_that_the_network_needs(tiny: Compiled) -> None:
         "eq_channels.h", "eq_conv.h", "eq_dot.h", "eq_fixed_point.h", "eq_requantize.h",
         "eq_softmax.h", "eq_window.h",
         "eq_channels_s8.c", "eq_conv_s8.c", "eq_dot_s8.c", "eq_fully_connected_s8.c",
-        "eq_softmax_s8.c", "eq_window.c",
+        "eq_softmax_row.c", "eq_softmax_s8.c", "eq_window.c",
     }  # fmt: skip
     for name, text in tiny.files.items():
         for included in re.findall(r'#include "(.*)"', text):
@@ -167,6 +168,21 @@ def test_strange_names_do_no_harm(name: str, tmp_path: Path) -> None:
     for file, text in compiled.files.items():
         (tmp_path / file).write_text(text)
     subprocess.run(["gcc", *WARNINGS, "-c", "net.c"], cwd=tmp_path, check=True)
+
+
+def test_infinite_and_undefined_constants(tmp_path: Path) -> None:
+    """A mask of minus infinity, say."""
+    m = Maker()
+    x = m.tensor("x", (3,), np.float32)
+    mask = m.tensor("mask", (3,), np.float32, data=np.float32([np.inf, -np.inf, np.nan]))
+    y = m.tensor("y", (6,), np.float32)
+    m.op("CONCATENATION", [x, mask], [y], schema.ConcatenationOptionsT())
+    compiled = compile_graph(export_of(m.bytes([x], [y])))
+    for file, text in compiled.files.items():
+        (tmp_path / file).write_text(text)
+    subprocess.run(["gcc", *WARNINGS, "-c", "net.c"], cwd=tmp_path, check=True)
+    assert "INFINITY, -INFINITY, NAN," in compiled.files["net.c"]
+    assert "math.h" not in compile_graph(export_of(tiny_int8())).files["net.c"]
 
 
 # --- What it refuses ----------------------------------------------------------------------------

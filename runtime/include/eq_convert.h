@@ -20,15 +20,21 @@ typedef struct {
 /* QUANTIZE between integers: to the output's scale and zero point, limited to its type. (From int8
  * to int8 it is a table, eq_lookup_s8.)
  *
- * In place: output may be input, if its values are not wider; eq_quantize_s8_s16 may write over its
- * input when the output begins at least `count` - 1 bytes before. Formula: TFLM's
- * reference_ops::Requantize, whose way around for a zero point moved by 128 has the same result.
+ * In place, where the input or the output has bytes or both have one type: output may be input, if
+ * its values are not wider; values that are wider by n bytes may be written over the input when the
+ * output begins at least n * (count - 1) bytes before. (C lets the compiler take for granted that
+ * int16_t and int32_t never share memory.) Formula: TFLM's reference_ops::Requantize, whose way
+ * around for a zero point moved by 128 has the same result. int32 values have the zero point 0.
  */
 void eq_quantize_s8_s16(const eq_quantize_t* p, const int8_t* input, int16_t* output);
 void eq_quantize_s8_u8(const eq_quantize_t* p, const int8_t* input, uint8_t* output);
 void eq_quantize_u8_s8(const eq_quantize_t* p, const uint8_t* input, int8_t* output);
 void eq_quantize_s16_s8(const eq_quantize_t* p, const int16_t* input, int8_t* output);
 void eq_quantize_s16(const eq_quantize_t* p, const int16_t* input, int16_t* output);
+void eq_quantize_s8_s32(const eq_quantize_t* p, const int8_t* input, int32_t* output);
+void eq_quantize_s16_s32(const eq_quantize_t* p, const int16_t* input, int32_t* output);
+void eq_quantize_s32_s8(const eq_quantize_t* p, const int32_t* input, int8_t* output);
+void eq_quantize_s32_s16(const eq_quantize_t* p, const int32_t* input, int16_t* output);
 
 /* One value of the above; low .. high is what the output's type holds. */
 static inline int32_t eq_quantized(const eq_quantize_t* p, int32_t value, int32_t low,

@@ -17,6 +17,15 @@ typedef struct {
     int32_t shift; /* -31 .. 30 */
 } eq_scaled_t;
 
+typedef struct {
+    int32_t count;
+} eq_neg_t;
+
+/* NEG: the stored value negated; -32768 stays. In place: output may be input. Formula: LiteRT's
+ * reference_ops::Negate (TFLM has none for integers).
+ */
+void eq_neg_s16(const eq_neg_t* p, const int16_t* input, int16_t* output);
+
 /* ABS. In place: output may be input. Formula: AbsEvalQuantized of TFLM's elementwise.cc. */
 void eq_abs_s16(const eq_scaled_t* p, const int16_t* input, int16_t* output);
 

@@ -1,4 +1,4 @@
-"""Compiles a network for this computer, under sanitizers, and compares it with TFLM's wheel."""
+"""Compiles a network for this computer, under sanitizers, and compares it with the reference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.codegen.facts import Export
 from edgeq.golden import Golden
 from edgeq.graph import NUMPY_TYPES, Graph, Tensor
-from edgeq.interpreters import run, tflm
+from edgeq.interpreters import litert, run, tflm
 from edgeq.memory import MemoryPlan
 from edgeq.tflite.reader import read_graph
 
@@ -45,10 +45,10 @@ class Batch:
         self.outputs += outputs
         self.cases += [case] * len(outputs)
 
-    def check(self, folder: Path, samples: int = 6) -> None:
-        """All outputs of all cases equal the wheel's, byte for byte."""
+    def check(self, folder: Path, samples: int = 6, kernels: str = "tflm") -> None:
+        """All outputs of all cases equal those of `kernels`, byte for byte (see assert_equal)."""
         tflite = self.maker.bytes(self.inputs, self.outputs, named=False)
-        assert_equals_tflm(tflite, folder, samples, self.cases)
+        assert_equal(tflite, folder, samples, self.cases, kernels)
 
 
 def options(kind: str, **values: Any) -> Any:
@@ -154,14 +154,20 @@ def run_program(program: Path, graph: Graph, samples: Sequence[Sample]) -> list[
     return results
 
 
-def assert_equals_tflm(
-    tflite: bytes, folder: Path, samples: int, cases: Sequence[str] = ()
+def assert_equals_tflm(tflite: bytes, folder: Path, samples: int) -> Compiled:
+    return assert_equal(tflite, folder, samples)
+
+
+def assert_equal(
+    tflite: bytes, folder: Path, samples: int, cases: Sequence[str] = (), kernels: str = "tflm"
 ) -> Compiled:
+    """`kernels`: "tflm", the wheel's, or "litert", LiteRT's reference, for what the wheel lacks."""
     export = export_of(tflite)
     compiled = compile_graph(export)
     inputs = random_samples(export.graph, samples)
     ours = run_program(build(compiled, folder), export.graph, inputs)
-    with tflm(tflite, export.graph) as network:
+    is_tflm = kernels == "tflm"
+    with tflm(tflite, export.graph) if is_tflm else litert(tflite, "reference") as network:
         theirs = list(run(network, inputs))
     wrong = {}
     for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):

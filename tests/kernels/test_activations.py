@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,13 +70,16 @@ def test_relu6(tmp_path: Path) -> None:
     batch.check(tmp_path)
 
 
-def test_softmax(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_softmax(tmp_path: Path, dtype: Any) -> None:
+    """Of int8, to int8 or to int16."""
     batch = Batch()
+    probabilities = (1 / 256, -128) if dtype is np.int8 else (2.0**-16, -32768)
 
     def case(shape: Sequence[int], scale: float, beta: float, zero_point: int) -> None:
         def make(m: Maker) -> tuple[list[int], list[int]]:
             x = m.tensor("x", shape, np.int8, scale, zero_point)
-            y = m.tensor("y", shape, np.int8, 1 / 256, -128)
+            y = m.tensor("y", shape, dtype, *probabilities)
             m.op("SOFTMAX", [x], [y], options("Softmax", beta=beta), version=2)
             return [x], [y]
 
@@ -89,6 +93,25 @@ def test_softmax(tmp_path: Path) -> None:
     for shape in ((4, 5), (2, 3, 6), (2, 2, 2, 7), (9,)):
         case(shape, 0.08, 1.0, 127)
     batch.check(tmp_path, samples=25)
+
+
+def test_softmax_to_int16_over_its_input(tmp_path: Path) -> None:
+    """What is not needed any more is written over; the sum of two makes room before it."""
+    batch = Batch()
+
+    def make(m: Maker) -> tuple[list[int], list[int]]:
+        x = m.tensor("x", (1, 400), np.int8, 0.05, 3)
+        a, b = (m.tensor(n, (4, 50), np.int8, 0.05, 3) for n in "ab")
+        y = m.tensor("y", (4, 50), np.int16, 2.0**-16, -32768)
+        flat = m.tensor("flat", (8, 50), np.int8, 0.05, 3)
+        axis = m.tensor("axis", (), np.int32, data=np.array(0))
+        m.op("RESHAPE", [x], [flat], options("Reshape", newShape=[8, 50]))
+        m.op("SPLIT", [axis, flat], [a, b], options("Split", numSplits=2), version=2)
+        m.op("SOFTMAX", [b], [y], options("Softmax", beta=1.0), version=2)
+        return [x], [a, y]
+
+    batch.add("in place", make)
+    batch.check(tmp_path, samples=20)
 
 
 def test_a_function_that_changes_nothing_costs_nothing() -> None:

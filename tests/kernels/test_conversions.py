@@ -40,7 +40,10 @@ def convert(
     batch.add(f"{name} {kinds} {scales} {zero_points} {shape}", make)
 
 
-ENDS = {np.int8: (-128, 0, 127), np.uint8: (0, 128, 255), np.int16: (0,), np.float32: (0,)}
+ENDS = {
+    np.int8: (-128, 0, 127), np.uint8: (0, 128, 255), np.int16: (0,), np.int32: (0,),
+    np.float32: (0,),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,10 @@ ENDS = {np.int8: (-128, 0, 127), np.uint8: (0, 128, 255), np.int16: (0,), np.flo
         (np.uint8, np.int8),
         (np.int16, np.int8),
         (np.int16, np.int16),
+        (np.int8, np.int32),
+        (np.int16, np.int32),
+        (np.int32, np.int8),
+        (np.int32, np.int16),
     ],
 )
 def test_quantize_between_integers(tmp_path: Path, types: Sequence[Any]) -> None:
@@ -60,6 +67,10 @@ def test_quantize_between_integers(tmp_path: Path, types: Sequence[Any]) -> None
         for a in ENDS[types[0]]:
             for b in ENDS[types[1]]:
                 convert(batch, "QUANTIZE", types, scales, (a, b))
+                if types[0] is np.int32:  # Small factors, so that not every value is a limit.
+                    for factor in (1e-5, 3e-8, 1e-9):
+                        scaled = (scales[0] * factor, scales[1])
+                        convert(batch, "QUANTIZE", types, scaled, (a, b))
     convert(batch, "QUANTIZE", types, (0.1, 0.2), (0, 0), (1,))
     if types == (np.int16, np.int16):
         for zero_points in ((-32768, 32767), (300, -5000), (7, 7)):
@@ -141,10 +152,27 @@ def test_cast(tmp_path: Path) -> None:
     batch = Batch()
     integers = (np.int8, np.int16, np.int32)
     pairs = [(a, b) for a in (*integers, np.bool_) for b in integers]
-    for types in [*pairs, (np.int8, np.float32), (np.int16, np.float32)]:
+    pairs += [(a, np.float32) for a in (*integers, np.bool_)]
+    pairs += [(np.float32, a) for a in integers]
+    for types in pairs:
         for shape in ((), (1,), (7, 5), (1, 300), (2, 3, 4, 5)):
             cast(batch, types, shape)
     batch.check(tmp_path, samples=8)
+
+
+def test_casts_of_what_no_integer_holds(tmp_path: Path) -> None:
+    """Fractions go, the rest is limited, NaN becomes 0."""
+    values = [0.99, -0.99, 127.9, -128.9, 129, -32769, 32767.5, 70000, 2147483520, 2.0**31, -1e30]
+    values = np.float32([*values, -(2.0**31), np.inf, -np.inf, np.nan])
+    m = Maker()
+    x = m.tensor("x", values.shape, np.float32, data=values)
+    outputs = []
+    for dtype in (np.int8, np.int16, np.int32):
+        outputs.append(m.tensor("y", values.shape, dtype))
+        m.op("CAST", [x], [outputs[-1]], options("Cast"))
+    z, w = m.tensor("z", (2,), np.int8, 0.1), m.tensor("w", (2,), np.int8, 0.1)
+    m.op("RELU", [z], [w])
+    assert_equals_tflm(m.bytes([z], [*outputs, w], named=False), tmp_path, 1)
 
 
 def test_casts_in_place(tmp_path: Path) -> None:
@@ -152,7 +180,7 @@ def test_casts_in_place(tmp_path: Path) -> None:
 
     def make(m: Maker) -> tuple[list[int], list[int]]:
         first = last = m.tensor("x", (1, 100), np.int8)
-        for kind in (np.int32, np.int16, np.int32, np.int8, np.int16):
+        for kind in (np.int32, np.int16, np.int32, np.float32, np.int8, np.int16, np.float32):
             y = m.tensor("y", (1, 100), kind)
             m.op("CAST", [last], [y], options("Cast"))
             last = y
@@ -167,9 +195,9 @@ def test_casts_in_place(tmp_path: Path) -> None:
     [
         ("QUANTIZE", (np.int16, np.uint8)),
         ("QUANTIZE", (np.uint8, np.uint8)),
-        ("QUANTIZE", (np.int8, np.int32)),
+        ("QUANTIZE", (np.int32, np.uint8)),
         ("QUANTIZE", (np.float32, np.uint8)),
-        ("CAST", (np.int32, np.float32)),
+        ("CAST", (np.float32, np.uint8)),
         ("CAST", (np.int8, np.bool_)),
     ],
 )

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_program import Batch, options
+from host_program import Batch, export_of, options
 from make_model import Maker
+
+from edgeq.codegen.aot import compile_graph
+from edgeq.errors import DoesNotFit
 
 ALL = (1, 16, 16, 4)
 """Random samples of 1,024 values leave no int8 value out."""
@@ -58,6 +61,25 @@ def test_abs(tmp_path: Path) -> None:
         unary(batch, "ABS", np.int16, scales)
     unary(batch, "ABS", np.int16, (1.0, 0.4), shape=(7,))
     batch.check(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_neg(tmp_path: Path, dtype: Any) -> None:
+    """TFLM has none of integers."""
+    batch = Batch()
+    for zero_point in (0, 5, -127, 127) if dtype is np.int8 else (0,):
+        unary(batch, "NEG", dtype, (0.1, 0.1), (zero_point, -zero_point))
+    unary(batch, "NEG", dtype, (0.1, 0.1), (0, 0), shape=(1, 3))
+    batch.check(tmp_path, kernels="litert")
+
+
+@pytest.mark.parametrize(("scale", "zero_point"), [(0.2, -5), (0.1, 5), (0.1, -4)])
+def test_a_neg_that_would_be_wrong_is_refused(scale: float, zero_point: int) -> None:
+    """LiteRT looks at no scale and no zero point."""
+    batch = Batch()
+    unary(batch, "NEG", np.int8, (0.1, scale), (5, zero_point))
+    with pytest.raises(DoesNotFit, match="another scale"):
+        compile_graph(export_of(batch.maker.bytes(batch.inputs, batch.outputs)))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])

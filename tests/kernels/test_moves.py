@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from host_program import Batch, build, export_of, options, random_samples, run_program
+from host_program import Batch, export_of, options
 from make_model import Maker
 
 from edgeq.codegen.aot import compile_graph
 from edgeq.errors import DoesNotFit
-from edgeq.interpreters import litert, run
 
 Shape = Sequence[int]
 
@@ -440,16 +439,7 @@ def test_space_to_batch_pads_with_the_zero_point(tmp_path: Path) -> None:
     for shape, block, edges in BLOCKS:
         for zero_point in (-128, 3, 127):
             blocks(batch, "SPACE_TO_BATCH_ND", np.int8, shape, block, edges, zero_point)
-    tflite = batch.maker.bytes(batch.inputs, batch.outputs, named=False)
-    export = export_of(tflite)
-    inputs = random_samples(export.graph, 6)
-    program = build(compile_graph(export), tmp_path)
-    ours = run_program(program, export.graph, inputs)
-    with litert(tflite, "reference") as network:
-        theirs = list(run(network, inputs))
-    for a, b in zip(ours, theirs, strict=True):
-        for case, x, y in zip(batch.cases, a, b, strict=True):
-            assert x.tobytes() == np.asarray(y).tobytes(), case
+    batch.check(tmp_path, kernels="litert")
 
 
 # --- By index -----------------------------------------------------------------------------------

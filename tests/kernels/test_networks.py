@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from host_program import assert_equals_tflm, options
+from every_operator import networks
+from host_program import assert_equal, assert_equals_tflm, options
 from make_model import Maker, convolution, softmax, tiny_int8
 
 RELU = schema.ActivationFunctionType.RELU
@@ -71,6 +72,12 @@ class Stack:
 
     def bytes(self) -> bytes:
         return self.maker.bytes([self.input], [self.last])
+
+
+@pytest.mark.parametrize("name", networks())
+def test_every_operator(tmp_path: Path, name: str) -> None:
+    kernels = "litert" if name == "without_tflm" else "tflm"
+    assert_equal(networks()[name], tmp_path, 1000, kernels=kernels)
 
 
 def test_tiny_network(tmp_path: Path) -> None:

@@ -25,14 +25,15 @@ from edgeq.codegen.aot.layer import (
     refuse,
 )
 from edgeq.codegen.aot.multipliers import float32_round, quantize_multiplier
+from edgeq.codegen.aot.overlaps import IN_PLACE, front_to_back
 from edgeq.graph import Op, Subgraph
-from edgeq.memory import Overlap
 from edgeq.targets import Core
-
-IN_PLACE = (Overlap(0, 0),)
 
 _VALUES = range(-128, 128)
 _INT8 = np.array(_VALUES)
+
+_SOFTMAX_KERNELS = {"int8": ("eq_softmax_s8", 8), "int16": ("eq_softmax_s8_s16", 16)}
+"""By type of the output: the kernel, and the bits of a probability."""
 
 _SOFTMAX_INTEGER_BITS = 5
 """Of the scaled differences that the exponential is taken of."""
@@ -40,13 +41,17 @@ _SOFTMAX_INTEGER_BITS = 5
 
 def softmax_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
-    if output.dtype != "int8":
-        raise refuse(op, f"its output is {output.dtype}, and only int8 is supported")
+    kernel, bits = _SOFTMAX_KERNELS.get(output.dtype, ("", 0))
+    if not kernel:
+        raise refuse(op, f"its output is {output.dtype}, and only int8 and int16 are supported")
     facts = quantization(op, output)
-    if (facts.scale, facts.zero_point) != (1 / 256, -128):
-        raise refuse(op, "its output has not the scale 1/256 and zero point -128")
+    if (facts.scale, facts.zero_point) != (2.0**-bits, -(1 << (bits - 1))):
+        raise refuse(
+            op, f"its {output.dtype} output has not the scale 2^-{bits} and the least zero point",
+            "quantize the model again",
+        )  # fmt: skip
     scale = float(op.options["beta"]) * quantization(op, input).scale
-    table = _exponentials(scale)
+    table = exponentials(scale)
     name = label(op)
     values = Array(f"{name}_exp", table, "exp(-i * scale * beta), 31 bits below the point")
     fields = (
@@ -56,15 +61,15 @@ def softmax_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         ("exp_q31", values.name),
     )
     return LayerCode(
-        calls=(Call("eq_softmax_s8", (f"&{name}", Input(0), Output())),),
+        calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
         constants=(values, Struct(name, "eq_softmax_s8_t", fields)),
-        sources=("eq_softmax_s8.c",),
+        sources=(f"{kernel}.c", "eq_softmax_row.c"),
         headers=("eq_softmax.h", "eq_fixed_point.h", "eq_requantize.h"),
-        overlaps=IN_PLACE,
+        overlaps=front_to_back(input, output),
     )
 
 
-def _exponentials(scale: float) -> NDArray[np.int32]:
+def exponentials(scale: float) -> NDArray[np.int32]:
     """exp(-i * scale) in Q0 for the differences i that TFLM does not take for endless.
 
     Its PreprocessSoftmaxScaling and CalculateInputRadius.

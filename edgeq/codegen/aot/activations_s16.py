@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.codegen.aot.activations import IN_PLACE
 from edgeq.codegen.aot.layer import (
     Array,
     Call,
@@ -27,6 +26,7 @@ from edgeq.codegen.aot.layer import (
     refuse,
 )
 from edgeq.codegen.aot.multipliers import LIMITS, float32_round, requantize_pairs
+from edgeq.codegen.aot.overlaps import IN_PLACE
 from edgeq.codegen.aot.pools import pool
 from edgeq.graph import Op, Subgraph, Tensor
 from edgeq.targets import Core
@@ -120,7 +120,7 @@ def sigmoid_s16(
         multiplier, shift = _fifteen_bits(quantization(op, input).scale * 3 * 4096)
     if not 1 <= multiplier <= _HIGH:
         raise refuse(op, f"its input's scale {quantization(op, input).scale:g} is out of range")
-    table = Array(f"{label(op)}_table", _sigmoid_table(), "1 / (1 + exp(-i / 24)) - 1/2")
+    table = Array(f"{label(op)}_table", sigmoid_table(), "1 / (1 + exp(-i / 24)) - 1/2")
     fields: Fields = (
         ("count", input.elements),
         ("multiplier", multiplier),
@@ -154,7 +154,7 @@ def _power_of_two(scale: float) -> int | None:
     return exponent if abs(logarithm - np.float32(exponent)) < 1e-3 else None
 
 
-def _sigmoid_table() -> NDArray[np.int16]:
+def sigmoid_table() -> NDArray[np.int16]:
     """TFLM's table: each entry is moved by half of what a straight line from it to the next one is
     off in the middle, and the last one is the largest number.
     """

@@ -20,9 +20,9 @@ from edgeq.codegen.aot.layer import (
     refuse,
 )
 from edgeq.codegen.aot.multipliers import LIMITS, requantize_pairs
+from edgeq.codegen.aot.overlaps import front_to_back, typed_front_to_back
 from edgeq.codegen.text import float_literal
 from edgeq.graph import Op, Subgraph, Tensor
-from edgeq.memory import Overlap
 from edgeq.targets import Core
 
 _KERNELS = {
@@ -31,8 +31,12 @@ _KERNELS = {
     ("uint8", "int8"): "eq_quantize_u8_s8",
     ("int16", "int8"): "eq_quantize_s16_s8",
     ("int16", "int16"): "eq_quantize_s16",
+    ("int8", "int32"): "eq_quantize_s8_s32",
+    ("int16", "int32"): "eq_quantize_s16_s32",
+    ("int32", "int8"): "eq_quantize_s32_s8",
+    ("int32", "int16"): "eq_quantize_s32_s16",
 }
-"""Those of TFLM, but for int32."""
+"""Those of TFLM."""
 
 
 def _tensors(op: Op, subgraph: Subgraph) -> tuple[Tensor, Tensor]:
@@ -49,6 +53,8 @@ def quantize(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     pair = (input.dtype, output.dtype)
     if pair != ("int8", "int8") and pair not in _KERNELS:
         raise refuse(op, f"no kernel takes {input.dtype} to {output.dtype}")
+    if any(t.dtype == "int32" and quantization(op, t).zero_point for t in (input, output)):
+        raise refuse(op, "an int32 tensor has a zero point", "quantize the model again")
     multipliers, shifts = requantize_pairs(op, [before.scale / after.scale])
     multiplier, shift = int(multipliers[0]), int(shifts[0])
     if pair == ("int8", "int8"):
@@ -72,14 +78,8 @@ def quantize(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         constants=(Struct(name, "eq_quantize_t", fields),),
         sources=(f"{kernel}.c",),
         headers=("eq_convert.h", "eq_requantize.h"),
-        overlaps=_front_to_back(input, output),
+        overlaps=typed_front_to_back(input, output),
     )
-
-
-def _front_to_back(input: Tensor, output: Tensor) -> tuple[Overlap, ...]:
-    """How the output may lie over the input when values are read and written one by one."""
-    wider = (output.bytes - input.bytes) // output.elements
-    return (Overlap(0, 0, max(0, wider * (output.elements - 1))),)
 
 
 # --- From and to float32 ------------------------------------------------------------------------
@@ -120,12 +120,17 @@ def _real(op: Op, function: str, stored: Tensor, scale: float, zero_point: int) 
 # --- Casts --------------------------------------------------------------------------------------
 
 _CAST_TYPES = ("int8", "int16", "int32")
+_SUFFIXES = {"int8": "s8", "int16": "s16", "int32": "s32", "float32": "f32"}
 
 
 def cast(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     input, output = _tensors(op, subgraph)
-    if output.dtype == "float32" and input.dtype in LIMITS:
-        return _real(op, f"eq_dequantize_all_{input.dtype}", input, 1.0, 0)
+    if output.dtype == "float32" and input.dtype in ("bool", "int8", "int16"):
+        stored = "uint8" if input.dtype == "bool" else input.dtype
+        return _real(op, f"eq_dequantize_all_{stored}", input, 1.0, 0)
+    kinds = {input.dtype, output.dtype}
+    if kinds == {"int32", "float32"} or (input.dtype == "float32" and output.dtype in _CAST_TYPES):
+        return _cast_f32(op, input, output)
     if output.dtype not in _CAST_TYPES:
         raise refuse(op, f"no kernel takes {input.dtype} to {output.dtype}")
     if input.bytes == output.bytes and not input.is_constant:
@@ -141,13 +146,23 @@ def cast(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         constants=(Struct(name, "eq_cast_t", fields),),
         sources=("eq_cast.c",),
         headers=("eq_convert.h", "eq_requantize.h"),
-        overlaps=_front_to_back(input, output),
+        overlaps=front_to_back(input, output),
+    )
+
+
+def _cast_f32(op: Op, input: Tensor, output: Tensor) -> LayerCode:
+    """From or to float32, limited to what the output's type holds."""
+    function = f"eq_cast_{_SUFFIXES[input.dtype]}_{_SUFFIXES[output.dtype]}"
+    return LayerCode(
+        calls=(Call(function, (Input(0), Output(), str(input.elements))),),
+        headers=("eq_cast.h",),
+        overlaps=typed_front_to_back(input, output),
     )
 
 
 EMITTERS: dict[tuple[str, str], Emitter] = {
-    **{("CAST", dtype): cast for dtype in (*_CAST_TYPES, "bool")},
+    **{("CAST", dtype): cast for dtype in (*_CAST_TYPES, "bool", "float32")},
     **{("DEQUANTIZE", dtype): dequantize for dtype in ("int8", "int16", "uint8")},
-    **{("QUANTIZE", dtype): quantize for dtype in ("int8", "int16", "uint8")},
+    **{("QUANTIZE", dtype): quantize for dtype in ("int8", "int16", "int32", "uint8")},
     ("QUANTIZE", "float32"): quantize_f32,
 }

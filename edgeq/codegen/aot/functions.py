@@ -1,4 +1,4 @@
-"""ABS, ELU, HARD_SWISH, LEAKY_RELU, RSQRT: tables of int8 values, eq_function.h for int16."""
+"""ABS, ELU, HARD_SWISH, LEAKY_RELU, NEG, RSQRT: tables of int8 values, eq_function.h for int16."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from edgeq.codegen.aot import fixed_point
-from edgeq.codegen.aot.activations import IN_PLACE, unary_s8
+from edgeq.codegen.aot.activations import unary_s8
 from edgeq.codegen.aot.layer import (
     Call,
     Emitter,
@@ -23,6 +23,7 @@ from edgeq.codegen.aot.layer import (
     refuse,
 )
 from edgeq.codegen.aot.multipliers import float32_round, quantize_multiplier
+from edgeq.codegen.aot.overlaps import IN_PLACE
 from edgeq.graph import Op, Quantization, Subgraph
 from edgeq.targets import Core
 
@@ -48,6 +49,31 @@ def abs_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
 def abs_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     before, after = _scales(op, subgraph)
     return _scaled_s16(op, subgraph, "abs", *_pair(op, _ratio(before, after)), headers=())
+
+
+def neg_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+    """LiteRT's reference_ops::Negate, of the stored value: -128 stays -128."""
+    _check_negation(op, subgraph)
+    return unary_s8(op, subgraph, [-128, *(-q for q in _VALUES[1:])])
+
+
+def neg_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+    _check_negation(op, subgraph)
+    fields = (("count", input_tensor(op, subgraph, 0).elements),)
+    return _function_s16(op, "eq_neg_s16", "eq_neg_t", fields, ())
+
+
+def _check_negation(op: Op, subgraph: Subgraph) -> None:
+    """LiteRT looks at no scales. Refuse those that make the negated number another one."""
+    input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
+    if input.quantization is None and output.quantization is None and input.dtype == output.dtype:
+        return
+    before, after = _scales(op, subgraph)
+    if before.scale != after.scale or before.zero_point != -after.zero_point:
+        raise refuse(
+            op, "its output has another scale than its input, or not the negated zero point",
+            "quantize the model again",
+        )  # fmt: skip
 
 
 def elu_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
@@ -261,6 +287,8 @@ EMITTERS: dict[tuple[str, str], Emitter] = {
     ("HARD_SWISH", "int8"): hard_swish_s8,
     ("LEAKY_RELU", "int16"): leaky_relu_s16,
     ("LEAKY_RELU", "int8"): leaky_relu_s8,
+    ("NEG", "int16"): neg_s16,
+    ("NEG", "int8"): neg_s8,
     ("RSQRT", "int16"): rsqrt_s16,
     ("RSQRT", "int8"): rsqrt_s8,
 }

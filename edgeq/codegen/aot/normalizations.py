@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeq.codegen.aot.activations import IN_PLACE, _exponentials
+from edgeq.codegen.aot.activations import exponentials
 from edgeq.codegen.aot.layer import (
     Array,
     Call,
@@ -18,6 +18,7 @@ from edgeq.codegen.aot.layer import (
     refuse,
 )
 from edgeq.codegen.aot.multipliers import quantize_multiplier
+from edgeq.codegen.aot.overlaps import IN_PLACE
 from edgeq.graph import Op, Subgraph
 from edgeq.targets import Core
 
@@ -43,7 +44,7 @@ def log_softmax_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     if shift < 2:
         raise refuse(op, f"its input's scale {scale:g} is out of reach", "quantize the model again")
     back_multiplier, back_shift = quantize_multiplier((1 << (31 - shift)) / multiplier)
-    table = _exponentials(scale)
+    table = exponentials(scale)
     name = label(op)
     values = Array(f"{name}_exp", table, "exp(-i * scale), 31 bits below the point")
     fields = (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.codegen.aot.activations_s16 import _sigmoid_table
+from edgeq.codegen.aot.activations_s16 import sigmoid_table
 from edgeq.codegen.aot.convolutions import folded_bias
 from edgeq.codegen.aot.layer import (
     Array,
@@ -109,7 +109,7 @@ def lstm_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     kept, cell_facts = quantization(op, hidden), quantization(op, cell)
     units = input_tensor(op, subgraph, _INPUT_WEIGHTS).shape[0]
     name = label(op)
-    table = Array(f"{name}_table", _sigmoid_table(), "1 / (1 + exp(-i / 24)) - 1/2")
+    table = Array(f"{name}_table", sigmoid_table(), "1 / (1 + exp(-i / 24)) - 1/2")
     arrays: list[Array] = [table]
     gates: Fields = tuple(
         (f"{gate}_gate", _gate(op, subgraph, i, arrays)) for i, gate in enumerate(_GATES)

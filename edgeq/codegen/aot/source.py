@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,6 +157,9 @@ def source(
     name, upper = export.name, export.name.upper()
     graph, main = export.graph, export.graph.main
     includes = "".join(f'#include "{h}"\n' for h in sorted({*headers}))
+    constants = [*shared, *(c for layer in layers for c in layer.constants)]
+    # For INFINITY and NAN, such as a mask before a softmax has.
+    math_h = "" if all(map(_is_finite, constants)) else "#include <math.h>\n"
     pairs = list(zip(main.ops, layers, strict=True))
     sections = [_section("Constant tensors", [_array(a) for a in shared])] if shared else []
     sections += [
@@ -173,7 +177,7 @@ def source(
 #include "{name}.h"
 
 {includes}
-#include <string.h>
+{math_h}#include <string.h>
 
 {"".join(sections)}\
 // --- The layers ---
@@ -255,11 +259,23 @@ def _fields(fields: tuple[tuple[str, Value], ...], indent: str) -> str:
 
 def _numbers(values: NDArray[Any]) -> list[str]:
     if values.dtype.kind == "f":
-        return [float_literal(float(v)) for v in values]
+        return [_float(float(v)) for v in values]
     if values.dtype.itemsize == 8:
         return [f"{v}LL" if v != -(1 << 63) else "(-9223372036854775807LL - 1)" for v in values]
     # The lowest int32 has no literal: C reads it as a minus before a number that is too large.
     return [str(int(v)) if v != -(1 << 31) else "(-2147483647 - 1)" for v in values]
+
+
+def _float(value: float) -> str:
+    if math.isnan(value):
+        return "NAN"
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    return float_literal(value)
+
+
+def _is_finite(constant: Array | Struct) -> bool:
+    return isinstance(constant, Struct) or bool(np.isfinite(constant.values).all())
 
 
 # --- Calls --------------------------------------------------------------------------------------
