@@ -26,8 +26,8 @@ from edgeq.graph import Port
 
 Arrays = tuple[NDArray[Any], ...]
 
-LABELS = "labels"
-"""The array of an .npz that holds the class of each sample."""
+LABELS = ("labels", "y")
+"""What the array of an .npz may be called that holds the class of each sample."""
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -189,8 +189,9 @@ def _from_npz(path: Path, inputs: Sequence[Port]) -> Samples:
 
 
 def _from_arrays(source: str, arrays: dict[str, NDArray[Any]], inputs: Sequence[Port]) -> Samples:
-    labels = arrays.pop(LABELS, None)
     names = [p.name for p in inputs]
+    called = next((n for n in LABELS if n in arrays and n not in names), None)
+    labels = arrays.pop(called) if called else None
     if len(inputs) == len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     missing = [n for n in names if n not in arrays]
