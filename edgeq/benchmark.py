@@ -14,9 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgeq.bundle import Bundle, is_bundle, open_bundle
 from edgeq.environment import describe_host
 from edgeq.errors import DataError, UsageError, VerificationError, WorkerTimeout
@@ -35,6 +32,7 @@ from edgeq.measurement import (
     State,
 )
 from edgeq.models import open_model
+from edgeq.outputs import compare_outputs, tolerances_of
 from edgeq.schemes import scheme_of
 from edgeq.stats import block_ratio, judge, summarize
 from edgeq.tflite import read_graph
@@ -243,42 +241,26 @@ def check_outputs(
     names: Sequence[str],
     tolerance: Sequence[float] = (),
 ) -> Check:
-    """Compare the outputs of each sample, `names` of them, element by element.
+    """Compare the outputs of each sample, `names` of them, by edgeq.outputs.compare_outputs.
 
     Raises VerificationError where an element is further away than its output's `tolerance` (in
     steps of an integer output, else in its own values; none given means none at all), naming the
-    first. Two NaNs are equal.
+    first.
     """
     allowed = tuple(tolerance) or (0.0,) * len(names)
     if not expected or len(expected) != len(got):
         raise VerificationError(f"{len(got)} outputs for {len(expected)} golden inputs", _REBUILD)
-    if not len(names) == len(allowed) == len(expected[0]) == len(got[0]):
+    distances = [compare_outputs(a, b, names, allowed) for a, b in zip(expected, got, strict=True)]
+    worst = max(d.worst for d in distances)
+    wrong = [(i, d.beyond) for i, d in enumerate(distances) if d.beyond]
+    if wrong:
+        number, where = wrong[0]
         raise VerificationError(
-            f"the model has {len(got[0])} outputs, the golden outputs {len(expected[0])} "
-            f"and {len(allowed)} tolerances",
+            f"{len(wrong)} of {len(expected)} golden inputs give other outputs (up to {worst:g} "
+            f"apart); nothing was timed. First: golden input {number}, {where}",
             _REBUILD,
         )
-    equal, worst, wrong, first = 0, 0.0, 0, None
-    for number, (wanted, given) in enumerate(zip(expected, got, strict=True)):
-        distances = []
-        for name, a, b, limit in zip(names, wanted, given, allowed, strict=True):
-            distance, where = _distance(a, b, f"golden input {number}, output {name}")
-            distances.append((distance, distance > limit))
-            if distance > limit and first is None:
-                first = (
-                    f"golden input {number}, output {name}, index {list(where)}: "
-                    f"expected {a[where]}, got {b[where]}, tolerance {limit:g}"
-                )
-        equal += all(distance == 0 for distance, _ in distances)
-        wrong += any(beyond for _, beyond in distances)
-        worst = max([worst, *(distance for distance, _ in distances)])
-    if first:
-        raise VerificationError(
-            f"{wrong} of {len(expected)} golden inputs give other outputs (up to {worst:g} apart); "
-            f"nothing was timed. First: {first}",
-            _REBUILD,
-        )
-    return Check(len(expected), equal, worst, allowed)
+    return Check(len(expected), sum(d.worst == 0 for d in distances), worst, allowed)
 
 
 _REBUILD = (
@@ -332,7 +314,7 @@ def _check(
         if progress:
             progress("golden check", number + 1, len(golden.inputs))
     names = [port.name for port in graph.outputs]
-    check = check_outputs(golden.outputs, got, names, _tolerance(golden))
+    check = check_outputs(golden.outputs, got, names, tolerances_of(golden))
     return replace(check, reference=golden.reference)
 
 
@@ -344,18 +326,6 @@ def _first_run(worker: Worker, subject: Subject, graph: Graph, sample: Arrays) -
     except WorkerTimeout as e:
         raise late(subject.name, 1, limit) from e
     return outputs
-
-
-def _tolerance(golden: Golden) -> list[float]:
-    """For each output, in its own values; a float's step is 1/256 of its largest golden value."""
-    limits = []
-    for position, steps in enumerate(golden.tolerance):
-        values = [sample[position] for sample in golden.outputs]
-        if values[0].dtype.kind == "f":
-            limits.append(steps * max(float(np.abs(v).max(initial=0)) for v in values) / 256)
-        else:
-            limits.append(float(steps))
-    return limits
 
 
 def _time_block(
@@ -438,19 +408,3 @@ def _speedup(
 ) -> Speedup:
     value, interval = block_ratio([b.samples for b in baseline_blocks], [b.samples for b in blocks])
     return Speedup(baseline.model, baseline.scheme, baseline.model_sha256, value, interval)
-
-
-def _distance(a: NDArray[Any], b: NDArray[Any], where: str) -> tuple[float, tuple[int, ...]]:
-    """The largest difference of two arrays and its index."""
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise VerificationError(
-            f"{where}: {b.dtype} {list(b.shape)}, expected {a.dtype} {list(a.shape)}", _REBUILD
-        )
-    if a.size == 0 or a.tobytes() == b.tobytes():
-        return 0.0, ()
-    with np.errstate(invalid="ignore"):
-        wide = np.abs(a.astype(np.complex128) - b.astype(np.complex128))
-    same = (a == b) | ((a != a) & (b != b))
-    wide = np.where(same, 0.0, np.where(np.isnan(wide), np.inf, wide))
-    place = np.unravel_index(int(np.argmax(wide)), wide.shape)
-    return float(wide[place]), tuple(int(i) for i in place)

@@ -1,4 +1,4 @@
-"""A device's outputs against the golden ones: how far apart, and where first."""
+"""Outputs against those that are expected: how far apart, and where first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from edgeq.golden import Golden
 
 Arrays = tuple[NDArray[Any], ...]
 
+_OTHER_BYTES = float(np.finfo(np.float64).tiny)
+"""How far apart two values are that are equal, in other bytes."""
+
 
 @dataclass(frozen=True)
 class Distance:
@@ -26,26 +29,34 @@ class Distance:
 
 
 def limits_of(golden: Golden) -> tuple[float, ...]:
-    """How far each output may be from the golden one: not at all, where those are exact.
+    """How far each output of a device may be from the golden one: not at all, where those are
+    exact."""
+    return (0.0,) * len(golden.tolerance) if golden.exact else tolerances_of(golden)
+
+
+def tolerances_of(golden: Golden) -> tuple[float, ...]:
+    """How far each output of other kernels may be from the golden one, in its own values.
 
     A float's step is 1/256 of its largest golden value.
     """
-    if golden.exact:
-        return (0.0,) * len(golden.tolerance)
     limits = []
     for position, steps in enumerate(golden.tolerance):
         values = [sample[position] for sample in golden.outputs]
         step = 1.0
         if values[0].dtype.kind == "f":
             step = max(float(np.abs(v).max(initial=0)) for v in values) / 256
-        limits.append(steps * step)
+        limits.append(max(steps * step, _OTHER_BYTES))
     return tuple(limits)
 
 
 def compare_outputs(
     wanted: Arrays, got: Arrays, names: Sequence[str], limits: Sequence[float]
 ) -> Distance:
-    """The outputs `got` of one sample against those `wanted`."""
+    """The outputs `got` of one sample against those `wanted`, `names` of them.
+
+    `limits` has how far each may be away, in the unit of Distance.worst. Two NaNs of other bytes
+    are as near as two zeros of other signs: equal for any limit but 0.
+    """
     if not len(wanted) == len(got) == len(names) == len(limits):
         return Distance(np.inf, f"{len(got)} outputs, {len(wanted)} expected")
     worst, beyond = 0.0, None
@@ -73,7 +84,9 @@ def _apart(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     differs = (left != right).any(axis=1)
     if not differs.any():
         return np.zeros(a.size)
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(a.astype(np.float64) - b.astype(np.float64)).reshape(-1)
-    apart = np.where(np.isnan(apart), np.inf, apart)
-    return np.where(differs, np.maximum(apart, np.finfo(np.float64).tiny), 0.0)
+        apart = np.abs(a.astype(wide) - b.astype(wide)).reshape(-1)
+    both = (np.isnan(a) & np.isnan(b)).reshape(-1)
+    apart = np.where(both, 0.0, np.where(np.isnan(apart), np.inf, apart))
+    return np.where(differs, np.maximum(apart, _OTHER_BYTES), 0.0)

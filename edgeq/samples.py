@@ -36,8 +36,8 @@ from edgeq.isolation import Worker
 
 Arrays = tuple[NDArray[Any], ...]
 
-LABELS = "labels"
-"""The array of an .npz that holds the class of each sample."""
+LABELS = ("labels", "y")
+"""What the array of an .npz may be called that holds the class of each sample."""
 
 MAX_YIELDED = 100_000
 MAX_SPOOLED_BYTES = 8 * 1024**3
@@ -194,7 +194,8 @@ def _from_npz(path: Path, inputs: Sequence[Port]) -> Samples:
     wanted = _columns(source, headers, inputs)
     for port, name in zip(inputs, wanted, strict=True):
         _refuse_other_rows(source, name, headers[name], port)
-    names = [*wanted, *([LABELS] if _has_labels(headers, inputs) else [])]
+    labels = _labels_in(headers, inputs)
+    names = [*wanted, *([labels] if labels else [])]
     return _from_arrays(source, read_npz(path, names, half_of_memory()), inputs)
 
 
@@ -209,14 +210,16 @@ def _refuse_other_rows(source: str, name: str, header: Header, port: Port) -> No
         )
 
 
-def _has_labels(arrays: Mapping[str, Any], inputs: Sequence[Port]) -> bool:
-    return LABELS in arrays and LABELS not in [p.name for p in inputs]
+def _labels_in(arrays: Mapping[str, Any], inputs: Sequence[Port]) -> str | None:
+    """The name of the array that holds labels; what an input is called holds none."""
+    names = [p.name for p in inputs]
+    return next((n for n in LABELS if n in arrays and n not in names), None)
 
 
 def _columns(source: str, arrays: Mapping[str, Any], inputs: Sequence[Port]) -> list[str]:
     """The name of the array for each of `inputs`; a single one may have any."""
     names = [p.name for p in inputs]
-    found = [n for n in arrays if n != LABELS or LABELS in names]
+    found = [n for n in arrays if n != _labels_in(arrays, inputs)]
     if len(names) == len(found) == 1:
         return found
     missing = [n for n in names if n not in found]
@@ -233,8 +236,9 @@ def _from_arrays(
     source: str, arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Port]
 ) -> Samples:
     names = _columns(source, arrays, inputs)
-    labels = arrays[LABELS] if _has_labels(arrays, inputs) else None
-    rows = {n: arrays[n] for n in names} | ({} if labels is None else {LABELS: labels})
+    called = _labels_in(arrays, inputs)
+    labels = arrays[called] if called else None
+    rows = {n: arrays[n] for n in names} | ({called: arrays[called]} if called else {})
     for name, array in rows.items():
         refuse_other_than_numbers(source, f"array {name!r}", array.dtype)
         if not array.ndim:

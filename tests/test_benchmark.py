@@ -305,7 +305,7 @@ def test_each_output_has_its_own_tolerance():
         ([(INT,), (INT,)], [(INT,), (INT[:, ::-1],)], "golden input 1.*expected 1, got 3"),
         ([(INT,)], [(INT.astype(np.uint8),)], "uint8.*expected int8"),
         ([(INT,)], [(INT[:, :2],)], r"\[1, 2\], expected int8 \[1, 3\]"),
-        ([(INT,)], [(INT, INT)], "2 outputs, the golden outputs 1"),
+        ([(INT,)], [(INT, INT)], "golden input 0, 2 outputs, 1 expected"),
         ([(INT,)], [], "0 outputs for 1"),
         ([(FLOAT,)], [(np.nan_to_num(FLOAT, posinf=np.inf),)], "expected nan, got 0.0"),
         ([(FLOAT,)], [(-FLOAT,)], "apart"),

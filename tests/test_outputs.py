@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from edgeq.answers import Info
 from edgeq.clock import clock_doubts, clock_of
 from edgeq.golden import Golden
-from edgeq.outputs import compare_outputs, limits_of
+from edgeq.outputs import compare_outputs, limits_of, tolerances_of
 
 INFO = Info(
     abi=1,
@@ -64,6 +64,16 @@ def test_floats_are_compared_by_their_bytes(value):
     assert compare_outputs((other,), (other.copy(),), ["y"], [0.0]) == compare_outputs(
         (), (), [], []
     )
+
+
+def test_zeros_and_nans_of_other_bytes_are_within_any_tolerance():
+    golden = (np.array([0.0, np.nan], np.float32),)
+    got = (np.array([-0.0, -np.nan], np.float32),)
+    assert golden[0].tobytes() != got[0].tobytes()
+    limits = tolerances_of(Golden((golden,), ((golden[0][:1],),), "test", (1,), exact=False))
+    found = compare_outputs(golden, got, ["y"], limits)
+    assert found.beyond is None and found.worst > 0
+    assert compare_outputs(golden, (got[0][::-1],), ["y"], limits).beyond
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,17 @@ def test_a_truncated_npz_is_refused(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError):
         open_samples(path, VECTOR)
+
+
+def test_labels_may_be_called_y(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 4)), y=[2, 0, 1])
+    assert open_samples(tmp_path / "x.npz", VECTOR).labels.tolist() == [2, 0, 1]
+
+
+def test_an_input_called_y_is_no_label(tmp_path):
+    np.savez(tmp_path / "x.npz", y=np.zeros((3, 4)))
+    port = replace(VECTOR[0], name="y")
+    assert open_samples(tmp_path / "x.npz", (port,)).labels is None
 
 
 def test_one_hot_labels_become_classes(tmp_path):
