@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
@@ -91,10 +92,10 @@ def build(
     """
     if not targets:
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
-    _check_places(Path(output), targets)
+    data = data or Data()
+    _check_places(Path(output), targets, [source, data.calibration, data.evaluation])
     engines = [_engine(target, engine) for target in targets]
     _refuse_float_scheme(scheme, targets)
-    data = data or Data()
     prepared = prepare(source, opening=opening, data=data, scheme=scheme, progress=progress)
     _check_labels(labels, prepared)
     _refuse_floats(prepared.conversion, targets, allow_float)
@@ -129,8 +130,8 @@ def build(
     ]
 
 
-def _check_places(output: Path, targets: Sequence[Target]) -> None:
-    """Before any work: each bundle has a folder of its own, and none is in the way."""
+def _check_places(output: Path, targets: Sequence[Target], inputs: Sequence[Any]) -> None:
+    """Before any work: each bundle has a folder of its own, none is in the way or being read."""
     names = [target.name for target in targets]
     for name in names:
         if names.count(name) > 1:
@@ -138,7 +139,14 @@ def _check_places(output: Path, targets: Sequence[Target]) -> None:
                 f"two targets are called {name}, so one bundle would replace the other",
                 hint="give your own target file another name",
             )
-        check_place((output / name).absolute())
+        folder = (output / name).absolute()
+        check_place(folder)
+        for path in inputs:
+            if isinstance(path, str | Path) and folder.resolve() in Path(path).resolve().parents:
+                raise UsageError(
+                    f"{path}: in {folder}, the bundle that would be replaced",
+                    hint="copy it elsewhere, or choose another -o",
+                )
 
 
 def _engine(target: Target, engine: str | None) -> str:

@@ -9,6 +9,7 @@ import click
 from edgeq import comparison as comparing
 from edgeq import report
 from edgeq.cli import console
+from edgeq.cli.destinations import check_destinations
 from edgeq.results import read_results
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -49,6 +50,7 @@ def command(
     Exit code 1 when a metric got worse by more than its limit and by more than the noise.
     Results from different devices, clocks, threads, engines or models are not compared.
     """
+    check_destinations({"--json": json_file}, [base, new])
     comparison = comparing.compare(
         read_results(base),
         read_results(new),
