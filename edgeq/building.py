@@ -12,13 +12,14 @@ from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
-from edgeq.bundle import BASELINE, FIRMWARE, MODEL, Draft, check_place, golden_files, write_bundles
+from edgeq.bundle import BASELINE, FIRMWARE, MODEL, Draft, golden_files, write_bundles
 from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.complexity import live_bytes
 from edgeq.conversion import Conversion
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.firmware import Firmware, build_firmware, find_port, has_compiler
+from edgeq.folders import check_place
 from edgeq.manifest import describe
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare

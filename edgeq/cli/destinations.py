@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgeq.bundle import bundle_with
 from edgeq.errors import UsageError
+from edgeq.folders import MANIFEST, bundle_with
 
 
 def check_destinations(
@@ -56,7 +56,7 @@ def _is_of(place: Path, path: Path) -> bool:
     if not (place.exists() and real.exists()):
         return place == real
     # What somebody put beside a bundle's own files is no part of what is read.
-    is_inside = place.is_relative_to(real) and bundle_with(real / "manifest.json") is None
+    is_inside = place.is_relative_to(real) and bundle_with(real / MANIFEST) is None
     return is_inside or place.samefile(real)
 
 
