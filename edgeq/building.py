@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
-from edgeq.bundle import BASELINE, FIRMWARE, MODEL, Draft, check_place, golden_files, write_bundles
+from edgeq.bundle import BASELINE, FIRMWARE, MODEL, Draft, golden_files, write_bundles
 from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.complexity import live_bytes
@@ -19,6 +20,7 @@ from edgeq.conversion import Conversion
 from edgeq.documents import printable
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.firmware import Firmware, build_firmware, find_port, has_compiler
+from edgeq.folders import check_place
 from edgeq.manifest import describe
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
@@ -95,10 +97,10 @@ def build(
     """
     if not targets:
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
-    _check_places(Path(output), targets)
+    data = data or Data()
+    _check_places(Path(output), targets, [source, data.calibration, data.evaluation])
     engines = [_engine(target, engine) for target in targets]
     _refuse_float_scheme(scheme, targets)
-    data = data or Data()
     prepared = prepare(source, opening=opening, data=data, scheme=scheme, progress=progress)
     _check_labels(labels, prepared)
     _refuse_floats(prepared.conversion, targets, allow_float)
@@ -133,8 +135,8 @@ def build(
     ]
 
 
-def _check_places(output: Path, targets: Sequence[Target]) -> None:
-    """Before any work: each bundle has a folder of its own, and none is in the way."""
+def _check_places(output: Path, targets: Sequence[Target], inputs: Sequence[Any]) -> None:
+    """Before any work: each bundle has a folder of its own, none is in the way or being read."""
     names = [target.name for target in targets]
     for name in names:
         if names.count(name) > 1:
@@ -142,7 +144,14 @@ def _check_places(output: Path, targets: Sequence[Target]) -> None:
                 f"two targets are called {name}, so one bundle would replace the other",
                 hint="give your own target file another name",
             )
-        check_place((output / name).absolute())
+        folder = (output / name).absolute()
+        check_place(folder)
+        for path in inputs:
+            if isinstance(path, str | Path) and folder.resolve() in Path(path).resolve().parents:
+                raise UsageError(
+                    f"{path}: in {folder}, the bundle that would be replaced",
+                    hint="copy it elsewhere, or choose another -o",
+                )
 
 
 def _engine(target: Target, engine: str | None) -> str:

@@ -5,25 +5,16 @@
     golden/            inputs as stored, and the exact outputs of the host's reference
     …                  what the target's family needs (edgeq.codegen)
 
-docs/bundle.md describes the manifest key by key. It is written to a temporary folder beside its
-place and renamed, so that an interrupted build leaves what was there.
+docs/bundle.md describes the manifest key by key.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import io
 import os
-import secrets
-import shutil
-import signal
-import sys
-import threading
-import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,14 +25,10 @@ from numpy.typing import NDArray
 from edgeq.array_files import npz_headers, read_npz
 from edgeq.documents import read_json, to_json
 from edgeq.errors import BundleError, DataError
+from edgeq.folders import MANIFEST, SCHEMA, write_folders
 from edgeq.golden import Golden
 
-if sys.platform != "win32":
-    import fcntl
-
-SCHEMA = "edgeq.bundle"
 SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
 MODEL = "model.tflite"
 BASELINE = "baseline_float32.tflite"
 FIRMWARE = "firmware/firmware.elf"
@@ -141,26 +128,6 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest)
 
 
-def bundle_with(path: Path) -> Path | None:
-    """The folder of the bundle that has a file at `path`; None when that is no bundle's file."""
-    path = Path(os.path.realpath(path))
-    for folder in path.parents:
-        if path.relative_to(folder).as_posix() in (_listed(folder) or ()):
-            return folder
-    return None
-
-
-def _listed(folder: Path) -> set[str] | None:
-    """The files of the bundle in `folder`; None when its manifest is none of edgeq's."""
-    try:
-        manifest = read_json(folder / MANIFEST, BundleError)
-        if manifest["schema"] == SCHEMA:
-            return {MANIFEST, *map(str, manifest["files"])}
-    except (BundleError, KeyError, TypeError):
-        pass
-    return None
-
-
 def _check_file(folder: Path, name: str, digest: Any) -> None:
     parts = PurePosixPath(name).parts
     if PurePosixPath(name).is_absolute() or ".." in parts or not parts:
@@ -195,196 +162,16 @@ def write_bundle(
 
 
 def write_bundles(drafts: Sequence[Draft]) -> list[Bundle]:
-    """Write all of `drafts`, or none: first beside their places, then they are swapped in.
-
-    Earlier bundles are replaced; any other folder that is not empty is left alone. Of two writers
-    to one place the later one wins. Raises BundleError when something is in the way or the disk
-    refuses, and nothing is left behind then, nor after an interruption.
-    """
-    token = f"{os.getpid()}-{secrets.token_hex(4)}"
-    places = [_Place.of(draft.folder.absolute(), token) for draft in drafts]
-    made: list[Path] = []
-    with _signals_held() as came:
-        try:
-            bundles = [_stage(d, p, made, came) for d, p in zip(drafts, places, strict=True)]
-            with _turns(places, came):
-                _swap(places)
-            for place in places:
-                shutil.rmtree(place.old, ignore_errors=True)
-            return bundles
-        except BaseException:
-            for place in places:
-                shutil.rmtree(place.temporary, ignore_errors=True)
-            for folder in reversed(made):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            raise
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a bundle goes; where it is until then; where what it replaces is meanwhile."""
-
-    folder: Path
-    temporary: Path
-    old: Path
-
-    @staticmethod
-    def of(folder: Path, token: str) -> _Place:
-        return _Place(
-            folder,
-            folder.with_name(f".{folder.name}.new.{token}"),
-            folder.with_name(f".{folder.name}.old.{token}"),
-        )
-
-
-def _stage(draft: Draft, place: _Place, made: list[Path], came: list[int]) -> Bundle:
-    """Write `draft` beside its place. `made` gets the folders above it that were not there."""
-    check_place(place.folder)
-    contents = {n: t.encode() if isinstance(t, str) else t for n, t in draft.files.items()}
-    digests = {n: hashlib.sha256(contents[n]).hexdigest() for n in sorted(contents)}
-    manifest = {**draft.manifest, "files": digests}
-    contents[MANIFEST] = to_json(manifest).encode()
-    try:
-        made += [parent for parent in place.folder.parents if not parent.exists()][::-1]
-        place.folder.parent.mkdir(parents=True, exist_ok=True)
-        place.temporary.mkdir()
-        for name, content in contents.items():
-            _stop_for(came)
-            path = place.temporary / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    except OSError as e:
-        raise _write_error(place.folder, e) from e
-    return Bundle(place.folder, manifest)
-
-
-def check_place(folder: Path) -> None:
-    """Raise BundleError when a bundle at `folder` would delete anything edgeq did not write."""
-    try:
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise BundleError(f"{folder}: is in the way and no folder", hint="choose another -o")
-        if not folder.is_dir() or not any(folder.iterdir()):
-            return
-        listed = _listed(folder)
-        found = {
-            p.relative_to(folder).as_posix()
-            for p in folder.rglob("*")
-            if p.is_symlink() or not p.is_dir()
-        }
-    except OSError as e:
-        raise _write_error(folder, e) from e
-    if listed is None:
-        raise BundleError(
-            f"{folder}: not empty, and no bundle of edgeq's, so it is left alone",
-            hint="choose another -o, or remove it yourself",
-        )
-    foreign = sorted(found - listed)
-    if foreign:
-        raise BundleError(
-            f"{folder}: has files that are not the bundle's ({foreign[0]}"
-            + (f" and {len(foreign) - 1} more" if len(foreign) > 1 else "")
-            + "), so it is left alone",
-            hint="move them elsewhere, or choose another -o",
-        )
-
-
-def _swap(places: Sequence[_Place]) -> None:
-    """Move every bundle into its folder. When one will not go, all is put back as it was."""
-    begun: list[_Place] = []
-    try:
-        for place in places:
-            check_place(place.folder)
-            begun.append(place)
-            if place.folder.exists():
-                os.rename(place.folder, place.old)
-            os.rename(place.temporary, place.folder)
-    except (OSError, BundleError) as e:
-        lost = [place for place in reversed(begun) if not _put_back(place)]
-        if lost:
-            reason = e.strerror if isinstance(e, OSError) else e
-            raise BundleError(
-                f"{place.folder}: {reason}. Not everything could be put back: "
-                + ", ".join(f"what was in {p.folder} is now in {p.old}" for p in lost),
-                hint="rename it yourself, or build again once the disk can be written",
-            ) from e
-        if isinstance(e, OSError):
-            raise _write_error(place.folder, e) from e
-        raise
-
-
-def _put_back(place: _Place) -> bool:
-    try:
-        if not place.temporary.exists():
-            os.rename(place.folder, place.temporary)
-        if place.old.exists():
-            os.rename(place.old, place.folder)
-    except OSError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _turns(places: Sequence[_Place], came: list[int]) -> Iterator[None]:
-    """Wait for others that swap bundles there, where the system can lock folders (POSIX)."""
-    with contextlib.ExitStack() as stack:
-        if sys.platform != "win32":
-            for folder in sorted({place.folder.parent for place in places}):
-                with contextlib.suppress(OSError):
-                    opened = os.open(folder, os.O_RDONLY)
-                    stack.callback(os.close, opened)
-                    while not _is_locked(opened):
-                        _stop_for(came)
-                        time.sleep(0.01)
-        yield
-
-
-def _is_locked(opened: int) -> bool:
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM wait until the block is done; the list gets those that came."""
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for held in handlers:
-            signal.signal(held, lambda number, frame: came.append(number))
-        yield came
-    finally:
-        for held, handler in handlers.items():
-            signal.signal(held, handler)
-        for number in came[:1]:
-            signal.raise_signal(number)
-
-
-def _stop_for(came: list[int]) -> None:
-    if came:
-        raise KeyboardInterrupt
-
-
-def _write_error(folder: Path, error: OSError) -> BundleError:
-    if error.errno == errno.ENOSPC:
-        return BundleError(
-            f"{folder}: no space left on the disk; nothing was changed", hint="free some, or use -o"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return BundleError(
-            f"{folder}: cannot be written ({error.strerror}); nothing was changed",
-            hint="choose another folder with -o",
-        )
-    return BundleError(
-        f"{folder}: cannot be written: {error.strerror or error}; nothing was changed",
-        hint="check the disk, or choose another folder with -o",
-    )
+    """Write all of `drafts`, or none of them: edgeq.folders has how. Raises BundleError."""
+    folders, bundles = {}, []
+    for draft in drafts:
+        contents = {n: t.encode() if isinstance(t, str) else t for n, t in draft.files.items()}
+        digests = {n: hashlib.sha256(contents[n]).hexdigest() for n in sorted(contents)}
+        bundles.append(Bundle(draft.folder.absolute(), {**draft.manifest, "files": digests}))
+        contents[MANIFEST] = to_json(bundles[-1].manifest).encode()
+        folders[bundles[-1].folder] = contents
+    write_folders(folders)
+    return bundles
 
 
 def golden_files(golden: Golden) -> dict[str, bytes]:

@@ -88,11 +88,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every metric of both results, what differed and was allowed to, and what else to know."""
+    """Every metric of both results, what differed and was allowed to, and what else to know.
+
+    `valid`: whether all that was compared was valid in both.
+    """
 
     schema: str
     schema_version: int
     regressed: bool
+    valid: bool
     changes: tuple[Change, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
@@ -119,7 +123,8 @@ def compare(
     confidences' sum less 1.
 
     Raises MeasurementError, naming each difference, when the results were made with different
-    DIFFERENCES that are not allowed (True allows all of them), or have no model in common.
+    DIFFERENCES that are not allowed (True allows all of them), or have no model or no metric in
+    common. Where clocks may differ, latency is compared as time.
     """
     pairs, notes = _pairs(base, new)
     differences = tuple(d for pair in pairs for d in _differences(*pair))
@@ -128,18 +133,23 @@ def compare(
     if refused:
         names = dict.fromkeys(d.what for d in refused)
         raise MeasurementError(
-            "the two results are not comparable: " + "; ".join(map(str, refused)),
+            "the two results are not comparable:\n" + "\n".join(_grouped(refused)),
             hint="measure both alike, or allow it: "
             + " ".join(f"--allow {name}" for name in names)
             + " (or --allow-different)",
         )
     limits = limits or {}
     changes = tuple(c for pair in pairs for c in _changes(*pair, limits, notes))
+    if not changes:
+        raise MeasurementError(
+            "the two results have no metric in common: " + "; ".join(notes),
+            hint="measure both with the same target and engine",
+        )
     _refuse_unused(limits, changes)
     for before, after in pairs:
         for which, measurement in (("base", before), ("new", after)):
             notes += [
-                f"{which}, {measurement.title}: not valid: {reason}"
+                f"{which}, {measurement.title}, is not valid: {reason}"
                 for reason in measurement.verdict.reasons
             ]
     latency = limits.get("latency")
@@ -152,6 +162,7 @@ def compare(
         schema=COMPARISON_SCHEMA,
         schema_version=COMPARISON_SCHEMA_VERSION,
         regressed=any(c.outcome == "regression" for c in changes),
+        valid=all(m.verdict.valid for pair in pairs for m in pair),
         changes=changes,
         differences=differences,
         notes=tuple(dict.fromkeys(notes)),
@@ -251,6 +262,15 @@ def _differences(base: Measurement, new: Measurement) -> Iterator[Difference]:
             yield Difference(what, new.title, f"{before}{unit}", f"{after}{unit}")
 
 
+def _grouped(differences: Sequence[Difference]) -> Iterator[str]:
+    """A line for each, with all the models that it is true of."""
+    models: dict[tuple[str, str, str], list[str]] = {}
+    for d in differences:
+        models.setdefault((d.what, d.base, d.new), []).append(d.model)
+    for (what, base, new), titles in models.items():
+        yield f"  {what}: {base} and {new} ({', '.join(titles)})"
+
+
 def _model(m: Measurement) -> str:
     return f"{m.model} ({m.model_sha256[:12]})"
 
@@ -259,22 +279,20 @@ def _changes(
     base: Measurement, new: Measurement, limits: Mapping[str, Limit], notes: list[str]
 ) -> Iterator[Change]:
     name = "instructions" if new.unit == "instructions" else "latency"
-    first, second = base.summary.median_interval, new.summary.median_interval
-    interval = None
-    if first and second and first.low > 0:
-        interval = Interval(
-            second.low / first.high - 1,
-            second.high / first.low - 1,
-            first.confidence + second.confidence - 1,
-        )
-    values = (base.summary.median, new.summary.median)
-    yield _change(new, name, new.unit, "lower", values, interval, limits)
+    scales = _common_scales(base, new)
+    if scales is None:
+        notes.append(f"{new.title}: {base.unit} and {new.unit} have nothing in common")
+    else:
+        unit, before, after = scales
+        values = (base.summary.median * before, new.summary.median * after)
+        interval = _ratio_interval(base, new, after / before)
+        yield _change(new, name, unit, "lower", values, interval, limits)
     if base.memory and new.memory:
         peaks = (float(base.memory.peak_rss_delta), float(new.memory.peak_rss_delta))
         yield _change(new, "peak_rss_delta", "bytes", "lower", peaks, None, limits)
-    after = {metric.name: metric for metric in new.metrics}
+    others = {metric.name: metric for metric in new.metrics}
     for metric in base.metrics:
-        other = after.get(metric.name)
+        other = others.get(metric.name)
         if other is None:
             notes.append(f"only in base: {metric.name} of {base.title}")
         elif (other.unit, other.better) != (metric.unit, metric.better):
@@ -282,6 +300,26 @@ def _changes(
         else:
             pair = (metric.value, other.value)
             yield _change(new, metric.name, metric.unit, metric.better, pair, None, limits)
+
+
+def _common_scales(base: Measurement, new: Measurement) -> tuple[str, float, float] | None:
+    """A unit for both, and by what each one's ticks are multiplied for it; None: there is none."""
+    if (base.unit, base.tick_hz) == (new.unit, new.tick_hz) or base.unit == new.unit != "cycles":
+        return new.unit, 1.0, 1.0
+    if base.tick_hz is None or new.tick_hz is None:
+        return (new.unit, 1.0, 1.0) if base.unit == new.unit else None
+    return "ns", 1e9 / base.tick_hz, 1e9 / new.tick_hz
+
+
+def _ratio_interval(base: Measurement, new: Measurement, scale: float) -> Interval | None:
+    first, second = base.summary.median_interval, new.summary.median_interval
+    if first is None or second is None or first.low <= 0:
+        return None
+    return Interval(
+        scale * second.low / first.high - 1,
+        scale * second.high / first.low - 1,
+        first.confidence + second.confidence - 1,
+    )
 
 
 def _change(

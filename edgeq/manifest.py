@@ -11,11 +11,12 @@ from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena
-from edgeq.bundle import FIRMWARE, GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA, SCHEMA_VERSION
+from edgeq.bundle import FIRMWARE, GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA_VERSION
 from edgeq.codegen.aot import Compiled
 from edgeq.complexity import live_bytes, parameters, total_macs
 from edgeq.documents import encode
 from edgeq.firmware import Firmware
+from edgeq.folders import SCHEMA
 from edgeq.golden import Golden
 from edgeq.graph import Port
 from edgeq.images import ImageOptions

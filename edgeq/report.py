@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from edgeq.comparison import PROCESS_NOISE, Comparison
+from edgeq.comparison import PROCESS_NOISE, Change, Comparison
 from edgeq.measurement import Interval, Measurement, Results
 
 
@@ -79,10 +79,24 @@ COMPARISON_COLUMNS = (
     ">base",
     ">new",
     ">change",
-    "interval",
+    "90 % interval",
     ">limit",
     "verdict",
 )
+
+
+def circumstances(results: Results) -> list[str]:
+    """Where and with what each measurement was made, equal ones once: "host: x86_64, …"."""
+    return list(dict.fromkeys(map(_circumstances, results.measurements)))
+
+
+def _circumstances(m: Measurement) -> str:
+    e = m.environment
+    engine = " ".join(filter(None, (m.engine, e.engine_version, e.kernels)))
+    threads = None if e.threads is None else f"{e.threads} thread{'s' * (e.threads != 1)}"
+    clock = f"{m.tick_hz / 1e6:g} MHz" if m.unit == "cycles" and m.tick_hz else None
+    facts = filter(None, (e.device, e.cpu, clock, e.arch, engine, threads, e.governor))
+    return f"{m.target}: {', '.join(facts)}"
 
 
 def comparison_rows(comparison: Comparison) -> list[list[str]]:
@@ -97,10 +111,18 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
             "" if c.change is None else f"{c.change:+.1%}",
             "" if c.interval is None else f"{c.interval.low:+.1%} to {c.interval.high:+.1%}",
             "" if c.limit is None else str(c.limit),
-            "within the noise" if c.outcome == "noise" else c.outcome,
+            _outcome(c),
         ]
         for c in comparison.changes
     ]
+
+
+def _outcome(change: Change) -> str:
+    if change.outcome == "noise":
+        return "within the noise"
+    if change.outcome == "worse":
+        return "worse, within the limit" if change.limit else "worse, has no limit"
+    return change.outcome
 
 
 def to_csv(results: Results) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeq.bundle import Draft, bundle_with, golden_files, open_bundle, write_bundle, write_bundles
+from edgeq.bundle import Draft, golden_files, open_bundle, write_bundle, write_bundles
 from edgeq.errors import BundleError
+from edgeq.folders import bundle_with
 from edgeq.golden import Golden
 
 GOLDEN = Golden(

@@ -166,7 +166,7 @@ DIFFERENT = {
     "engine": [on(engine_version="2.4.0"), on(kernels="built-in"), {"engine": "tflm"}],
     "model": [{"model_sha256": "cd" * 32}],
     "target": [{"target": "rpi5", "model": "other"}],
-    "unit": [{"unit": "cycles"}, {"unit": "instructions", "tick_hz": None}],
+    "unit": [{"unit": "cycles"}],
 }
 
 
@@ -175,7 +175,7 @@ DIFFERENT = {
 )
 def test_different_conditions_are_not_compared_unless_allowed(what, changes):
     base, new = made(), made(**changes)
-    with pytest.raises(MeasurementError, match=f"not comparable: {what}: ") as caught:
+    with pytest.raises(MeasurementError, match=f"not comparable:\n  {what}: ") as caught:
         outcome(base, new)
     assert f"--allow {what}" in caught.value.hint
     for allowed in (True, {what}):
@@ -185,11 +185,43 @@ def test_different_conditions_are_not_compared_unless_allowed(what, changes):
         outcome(base, new, allow_different=set(DIFFERENT) - {what})
 
 
+def test_instructions_and_time_have_nothing_in_common():
+    memory = Memory(1_000_000)
+    for base, new in ((emulated(100), made()), (made(), emulated(100))):
+        with pytest.raises(MeasurementError, match="no metric in common"):
+            outcome(base, new, allow_different=True)
+        pair = [dataclasses.replace(m, memory=memory) for m in (base, new)]
+        comparison = outcome(*pair, allow_different=True)
+        assert [c.metric for c in comparison.changes] == ["peak_rss_delta"]
+        assert any("have nothing in common" in note for note in comparison.notes)
+
+
+def test_cycles_of_different_clocks_are_compared_as_time():
+    """120,000 cycles at 120 MHz are 1 ms, 240,000 at 480 MHz half of it; a host's ns are time."""
+    slow = made(120_000, unit="cycles", tick_hz=120e6)
+    fast = made(240_000, unit="cycles", tick_hz=480e6)
+    for base, new in ((slow, fast), (slow, made(500_000)), (made(1_000_000), fast)):
+        (change,) = outcome(base, new, allow_different=True).changes
+        assert (change.metric, change.unit, change.outcome) == ("latency", "ns", "better")
+        assert change.base == pytest.approx(1e6, rel=1e-3)
+        assert change.change == pytest.approx(-0.5, abs=1e-3)
+        assert change.interval.low < -0.5 < change.interval.high < 0
+    (change,) = outcome(slow, slow).changes
+    assert (change.unit, change.base) == ("cycles", slow.summary.median)
+
+
 def test_every_difference_is_named():
     with pytest.raises(MeasurementError) as caught:
         outcome(made(), made(**on(threads=4, device="Raspberry Pi 5")))
-    assert "threads: 1 and 4" in str(caught.value)
-    assert "device: Raspberry Pi 4 Model B and Raspberry Pi 5" in str(caught.value)
+    assert "\n  threads: 1 and 4 (kws int8)" in str(caught.value)
+    assert "\n  device: Raspberry Pi 4 Model B and Raspberry Pi 5 (kws int8)" in str(caught.value)
+
+
+def test_a_difference_of_all_models_is_said_once():
+    base = Results((made(), made(scheme="float32")))
+    new = Results((made(**on(threads=4)), made(scheme="float32", **on(threads=4))))
+    with pytest.raises(MeasurementError, match=r"threads: 1 and 4 \(kws int8, kws float32\)$"):
+        compare(base, new)
 
 
 def test_what_one_side_does_not_know_is_no_difference():
@@ -212,7 +244,7 @@ def test_what_is_in_one_file_only_is_said():
 
 def test_an_invalid_measurement_is_remarked_on():
     comparison = outcome(made(), made(count=10))
-    assert any("new, kws int8: not valid: too few runs" in note for note in comparison.notes)
+    assert any("new, kws int8, is not valid: too few runs" in note for note in comparison.notes)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +352,21 @@ def test_the_command_exits_1_on_a_regression_and_writes_it_down(files, capsys):
     assert (data["schema"], data["regressed"]) == ("edgeq.comparison", True)
     assert data["changes"][0]["outcome"] == "regression"
     assert cli.run(["compare", *names, "--fail-above", "30%"]) == 0
+    assert "worse, within the limit" in capsys.readouterr().out
     assert cli.run(["compare", *reversed(names)]) == 0
-    assert "better" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "better" in text and "no regression" in text
+    assert f"base  {names[1]}  rpi4: Raspberry Pi 4 Model B, Cortex-A72, aarch64" in text
+    assert f"new   {names[0]}  rpi4: " in text
+
+
+def test_the_command_warns_of_what_is_not_valid(files, capsys):
+    folder = files(base=made(), new=made(count=10))
+    for new, valid in (("base", True), ("new", False)):
+        command = ["compare", str(folder / "base.json"), str(folder / f"{new}.json")]
+        assert cli.run([*command, "--json", str(folder / "c.json")]) == 0
+        assert ("not all of it is valid" in capsys.readouterr().err) is not valid
+        assert json.loads((folder / "c.json").read_text())["valid"] is valid
 
 
 def test_the_command_refuses_what_is_not_comparable(files, capsys):

@@ -13,6 +13,7 @@ from edgeq.benchmark import BenchOptions, bench
 from edgeq.boards import BoardRun, bench_board
 from edgeq.bundle import FIRMWARE, is_bundle
 from edgeq.cli import console
+from edgeq.cli.destinations import check_destinations
 from edgeq.measurement import Results
 from edgeq.profile import memory_metrics, profile_columns, profile_rows
 from edgeq.results import to_json
@@ -72,6 +73,7 @@ def command(
     edgeq bench build/mps2-an386 --profile
     edgeq compare before.json now.json
     """
+    check_destinations({"--csv": csv_file, "--json": json_file}, [subject, baseline])
     progress = console.Progress()
     on_board = port is not None or sim or _is_for_boards(subject)
     if on_board:

@@ -10,12 +10,13 @@ import click
 
 from edgeq.building import Built, build
 from edgeq.cli import console
+from edgeq.cli.destinations import check_destinations
 from edgeq.cli.options import data_options, gather, model_options, project_option
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.pipeline import EVALUATION_SAMPLES
 from edgeq.project import EvaluationSettings
-from edgeq.targets import load_target
+from edgeq.targets import is_path, load_target
 from edgeq.verification import Gates, LayerError, MissedGate, Verification
 
 
@@ -127,6 +128,11 @@ def command(
         progress=progress,
     )
     chosen = [load_target(name) for name in dict.fromkeys(names)]
+    check_destinations(
+        {"--json": json_file},
+        [*request.files, *filter(is_path, names)],
+        [Path(arguments["output"]) / target.name for target in chosen],
+    )
     try:
         built = build(request.source, chosen, **arguments)
     except MissedGate as e:

@@ -9,6 +9,8 @@ import click
 from edgeq import comparison as comparing
 from edgeq import report
 from edgeq.cli import console
+from edgeq.cli.destinations import check_destinations
+from edgeq.measurement import Results
 from edgeq.results import read_results
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -49,16 +51,25 @@ def command(
     Exit code 1 when a metric got worse by more than its limit and by more than the noise.
     Results from different devices, clocks, threads, engines or models are not compared.
     """
+    check_destinations({"--json": json_file}, [base, new])
+    before, after = read_results(base), read_results(new)
     comparison = comparing.compare(
-        read_results(base),
-        read_results(new),
+        before,
+        after,
         comparing.parse_limits(limits),
         allow_different or allow,
     )
     text = comparing.comparison_to_json(comparison)
     if not json_file or console.write(json_file, text):
+        _show_circumstances("base", base, before)
+        _show_circumstances("new", new, after)
         _show(comparison)
     return int(comparison.regressed)
+
+
+def _show_circumstances(which: str, file: Path, results: Results) -> None:
+    for line in report.circumstances(results):
+        console.say(f"{which:<4}  {file}  {line}")
 
 
 def _show(comparison: comparing.Comparison) -> None:
@@ -67,5 +78,11 @@ def _show(comparison: comparing.Comparison) -> None:
         console.warn(f"different {difference}")
     for note in comparison.notes:
         console.note(note)
-    if comparison.regressed:
-        console.say("regression: NEW is worse than BASE by more than its limit", style="red")
+    if not comparison.valid:
+        console.warn("not all of it is valid: measure again before you rely on this")
+    regressed = [c for c in comparison.changes if c.outcome == "regression"]
+    if regressed:
+        names = ", ".join(f"{c.metric} of {c.model} {c.scheme}" for c in regressed)
+        console.say(f"regression: {names} got worse by more than the limit", style="red")
+    else:
+        console.say("no regression", style="green")

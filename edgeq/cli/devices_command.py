@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgeq.cli.console import say, table, write_json
+from edgeq.cli.destinations import check_destinations
 from edgeq.devices import list_devices
 from edgeq.documents import encode
 
@@ -20,6 +21,7 @@ def command(destination: str | None) -> None:
     A USB id often names the debug probe, so one port may be any of several boards. Nothing is
     opened.
     """
+    check_destinations({"--json": destination})
     devices = list_devices()
     document = {
         "schema": SCHEMA,

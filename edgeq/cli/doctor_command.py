@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgeq.cli.console import say, table, write_json
+from edgeq.cli.destinations import check_destinations
 from edgeq.doctor import Item, examine
 from edgeq.documents import encode
 from edgeq.errors import MissingProgram
@@ -20,6 +21,7 @@ def command(destination: str | None) -> None:
 
     Exits with 0 when everything required is there; what is optional may be missing.
     """
+    check_destinations({"--json": destination})
     items = examine()
     required = [item for item in items if item.required and not item.fits]
     optional = [item for item in items if not item.required and not item.fits]

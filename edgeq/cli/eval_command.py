@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgeq.cli import console
+from edgeq.cli.destinations import check_destinations
 from edgeq.cli.options import data_options, gather, model_options, project_option
 from edgeq.documents import encode
 from edgeq.evaluation import Evaluation, evaluate
@@ -37,6 +38,7 @@ def command(
     edgeq eval build/rpi --data test.npz
     """
     request = gather(model, evaluation=data, evaluation_samples=None, **options)
+    check_destinations({"--json": json_file}, request.files)
     progress = console.Progress()
     result = evaluate(
         request.source,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgeq.cli.console import note, say
+from edgeq.cli.destinations import check_destinations
 from edgeq.cli.options import model_options, parse_shape
 from edgeq.documents import write_text
 from edgeq.errors import UsageError
@@ -41,6 +42,7 @@ def command(
     path = Path(output)
     if path.exists() and not force:
         raise UsageError(f"{path}: there already, and not changed", hint="--force replaces it")
+    check_destinations({"-o": output}, [model])
     shapes = dict(parse_shape(text) for text in input_shapes)
     opened = open_model(
         model,

@@ -8,12 +8,13 @@ import click
 
 from edgeq.bundle import MODEL, is_bundle, open_bundle
 from edgeq.cli import console
+from edgeq.cli.destinations import check_destinations
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.inspection import Inspection, PortFact, inspect_graph, inspect_memory
 from edgeq.memory import draw_svg, draw_text
 from edgeq.models import open_model
-from edgeq.targets import list_targets, load_target
+from edgeq.targets import is_path, list_targets, load_target
 from edgeq.verification import violation_table
 
 
@@ -42,6 +43,7 @@ def command(
 
     MODEL is a .tflite, a bundle, or a trained model (shown as the float .tflite it becomes).
     """
+    check_destinations({"--json": json_file}, [model, *filter(is_path, targets)])
     path = Path(model)
     if is_bundle(path):
         opened = open_model(path / MODEL, name=open_bundle(path).name)

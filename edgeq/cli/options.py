@@ -97,6 +97,13 @@ class Request:
     data: Data
     project: Project | None
 
+    @property
+    def files(self) -> list[Any]:
+        """The files and folders that are read, None among them."""
+        data = self.data
+        project = self.project.source if self.project else None
+        return [self.source, project, data.calibration, data.evaluation, data.labels_csv]
+
 
 def gather(
     model: str | None,

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from edgeq.cli.console import human_bytes, say, table, write_json
+from edgeq.cli.destinations import check_destinations
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.operators import table_for
-from edgeq.targets import Target, check_target, list_targets, load_target
+from edgeq.targets import Target, check_target, is_path, list_targets, load_target
 
 SCHEMA = "edgeq.targets"
 SCHEMA_VERSION = 1
@@ -40,6 +41,7 @@ def command(name: str | None, check: str | None, destination: str | None) -> Non
     """List the targets, or explain the one called NAME (or in the file NAME)."""
     if name and check:
         raise UsageError("NAME and --check FILE exclude each other", hint="give one of them")
+    check_destinations({"--json": destination}, [check, name if name and is_path(name) else None])
     if check:
         targets = [check_target(Path(check))]
     else:
