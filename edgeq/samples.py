@@ -342,8 +342,9 @@ def _yields(worker: Worker, path: Path) -> Iterator[Any]:
             yield value
             count += 1
     except WorkerTimeout as e:
+        after = "1 sample" if count == 1 else f"{count} samples"
         raise DataError(
-            f"{printable(path.name)}: {late} within {limit:g} s (after {count} samples)",
+            f"{printable(path.name)}: {late} within {limit:g} s (after {after})",
             hint="an endless loop? else prepare the samples beforehand: np.savez('samples.npz', …)",
         ) from e
     except WorkerCrash as e:
