@@ -376,7 +376,9 @@ def _spool(
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
     if unread and asked is None:
         raise DataError(
-            f"{source}: yields over {len(places)} samples", hint="end the loop, or give fewer"
+            f"{source}: yields over {len(places)} samples",
+            hint=f"end the loop, or give an .npy: at most {MAX_YIELDED} samples and "
+            f"{MAX_SPOOLED_BYTES} bytes are kept",
         )
 
     def get(i: int) -> Arrays:
