@@ -143,11 +143,12 @@ class _Child:
     def close(self) -> None:
         self._kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                if stream:
-                    stream.close()
+        assert self._process.stdin and self._process.stdout
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._reader.join(timeout=5)
+        if not self._reader.is_alive():  # Else a stray process has the pipe, and close() hangs.
+            self._process.stdout.close()
         self._log.close()
 
     def _kill(self) -> None:

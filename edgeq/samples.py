@@ -346,8 +346,9 @@ def _yields(worker: Worker, path: Path) -> Iterator[Any]:
             yield value
             count += 1
     except WorkerTimeout as e:
+        after = "1 sample" if count == 1 else f"{count} samples"
         raise DataError(
-            f"{printable(path.name)}: {late} within {limit:g} s (after {count} samples)",
+            f"{printable(path.name)}: {late} within {limit:g} s (after {after})",
             hint="an endless loop? else prepare the samples beforehand: np.savez('samples.npz', …)",
         ) from e
     except WorkerCrash as e:
@@ -379,7 +380,9 @@ def _spool(
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
     if unread and asked is None:
         raise DataError(
-            f"{source}: yields over {len(places)} samples", hint="end the loop, or give fewer"
+            f"{source}: yields over {len(places)} samples",
+            hint=f"end the loop, or give an .npy: at most {MAX_YIELDED} samples and "
+            f"{MAX_SPOOLED_BYTES} bytes are kept",
         )
 
     def get(i: int) -> Arrays:

@@ -171,6 +171,44 @@ def tiny_int8(seed: int = 0) -> bytes:
     return m.bytes([image], [scores])
 
 
+def relu(shape: Sequence[int], output: Sequence[int] | None = None) -> bytes:
+    """One RELU from `shape` to `output` (as the input), int8; the file is small for any shape."""
+    m = Maker()
+    x, y = m.tensor("x", shape, np.int8, 0.1), m.tensor("y", output or shape, np.int8, 0.1)
+    m.op("RELU", [x], [y])
+    return m.bytes([x], [y])
+
+
+def endless_loop() -> bytes:
+    """A WHILE whose condition, any(x == x), always holds; int8, 4 to 4."""
+    loop, condition, body = Maker(), Maker(), Maker()
+    options = schema.WhileOptionsT()
+    options.condSubgraphIndex, options.bodySubgraphIndex = 1, 2
+    x, y = (loop.tensor(n, (1, 4), np.int8, 0.1) for n in "xy")
+    loop.op("WHILE", [x], [y], options)
+    a = condition.tensor("a", (1, 4), np.int8, 0.1)
+    same = condition.tensor("same", (1, 4), np.bool_)
+    axes = condition.tensor("axes", (2,), np.int32, data=np.array([0, 1]))
+    holds = condition.tensor("holds", (), np.bool_)
+    condition.op("EQUAL", [a, a], [same], schema.EqualOptionsT())
+    condition.op("REDUCE_ANY", [same, axes], [holds], schema.ReducerOptionsT())
+    p, q = (body.tensor(n, (1, 4), np.int8, 0.1) for n in "pq")
+    body.op("RELU", [p], [q])
+    model = schema.ModelT.InitFromPackedBuf(loop.bytes([x], [y]))
+    for part in (condition.bytes([a], [holds]), body.bytes([p], [q])):
+        other = schema.ModelT.InitFromPackedBuf(part)
+        for op in other.subgraphs[0].operators:
+            op.opcodeIndex += len(model.operatorCodes)
+        for tensor in other.subgraphs[0].tensors:
+            tensor.buffer += len(model.buffers)
+        model.operatorCodes += other.operatorCodes
+        model.buffers += other.buffers
+        model.subgraphs += other.subgraphs
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def tiny_float() -> bytes:
     """float32 4 -> dense 3 ReLU -> ELU -> dense 2: has an operator that stays float in int8."""
     random = np.random.default_rng(1)

@@ -108,6 +108,12 @@ def test_no_samples_stop(model):
         calibrate(model, np.zeros((0, 4), np.float32))
 
 
+def test_a_generator_that_was_not_read_to_its_end_is_reported(model):
+    rows = np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32)
+    samples = open_samples(iter(rows), model.graph.inputs, asked=20)
+    assert "yields more samples than were read" in messages(calibrate(model, samples))
+
+
 def test_text_and_complex_numbers_stop(model):
     for data in (np.full((60, 4), "a"), np.zeros((60, 4), np.complex64)):
         with pytest.raises(DataError, match="sample 0|holds text"):

@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +32,12 @@ class Patient:
 
     def sleep(self) -> None:
         time.sleep(60)
+
+    def read(self) -> str:
+        return sys.stdin.read()
+
+    def breed(self) -> int:
+        return subprocess.Popen(["sleep", "60"]).pid
 
     def pid(self) -> int:
         return os.getpid()
@@ -99,6 +108,35 @@ def test_leaving_the_with_statement_ends_the_process():
         pid = worker.call("pid", time_limit=20)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_what_a_child_started_ends_with_it():
+    with Worker("test_isolation:Patient", environment=HERE) as worker:
+        pid = worker.call("breed", time_limit=20)
+    for _ in range(100):  # It is killed; whoever inherits it has to take note of that.
+        if not alive(pid):
+            break
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_child_that_reads_stdin_does_not_eat_its_own_calls(patient):
+    assert patient.call("read", time_limit=20) == ""
+    assert patient.call("say", "y", time_limit=20) == "hey"
+
+
+def test_a_child_that_is_not_quiet_prints_to_stderr(capfd):
+    with Worker("test_isolation:Patient", environment=HERE, quiet=False) as worker:
+        worker.call("say", "x", time_limit=20)
+    out, err = capfd.readouterr()
+    assert out == "" and "noise on stdout" in err
 
 
 def test_a_child_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
+import itertools
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +52,53 @@ def test_an_npz_gives_arrays_by_input_name_in_the_model_s_order(tmp_path):
     left, right = samples.get(0)
     assert left.sum() == 0 and right.sum() == 2
     assert samples.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("form", [">f4", ">f8", ">i2", "<u8"])
+def test_numbers_of_another_byte_order_or_width_are_the_same_numbers(tmp_path, form):
+    data = np.arange(40).reshape(10, 4)
+    np.save(tmp_path / "x.npy", data.astype(form))
+    np.savez(tmp_path / "x.npz", x=np.asfortranarray(data.astype(form)))
+    for name in ("x.npy", "x.npz"):
+        (value,) = open_samples(tmp_path / name, VECTOR).get(3)
+        assert value.dtype.isnative and value.tolist() == [[12, 13, 14, 15]]
+
+
+def test_an_npy_in_columns_gives_rows(tmp_path):
+    data = np.arange(40, dtype=np.float32).reshape(10, 4)
+    np.save(tmp_path / "x.npy", np.asfortranarray(data))
+    assert open_samples(tmp_path / "x.npy", VECTOR).get(3)[0].tolist() == [[12, 13, 14, 15]]
+
+
+def test_only_the_arrays_that_count_are_unpacked(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 4)), notes=np.array(["a", None], object))
+    with pytest.raises(DataError, match="no array for input 'left'"):
+        open_samples(tmp_path / "x.npz", two_inputs())
+    np.savez(tmp_path / "y.npz", x=np.ones((3, 4)), other=np.array(["a", None], object))
+    assert open_samples(tmp_path / "y.npz", VECTOR).get(1)[0].tolist() == [[1, 1, 1, 1]]
+
+
+def test_an_array_of_another_kind_in_memory_is_refused():
+    for odd in ({"x": [[1, 2], [3]]}, {"x": 3.0}, {"x": np.full((2, 4), "a")}):
+        with pytest.raises(DataError, match="array 'x'"):
+            open_samples(odd, VECTOR)
+
+
+def test_an_input_may_be_called_labels():
+    m = Maker()
+    a, b = m.tensor("labels", (1, 2)), m.tensor("y", (1, 2))
+    m.op("RELU", [a], [b])
+    samples = open_samples({"labels": np.ones((3, 2))}, read_graph(m.bytes([a], [b])).inputs)
+    assert samples.labels is None and samples.get(0)[0].tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1, 1], [0.0, 1.0, 1.0], [False, True, True], [[0], [1], [1]],
+               [[1, 0], [0, 1], [0, 1]]],
+)  # fmt: skip
+def test_labels_in_every_usual_form(labels):
+    samples = open_samples({"x": np.zeros((3, 4)), "labels": np.array(labels)}, VECTOR)
+    assert samples.labels.tolist() == [0, 1, 1]
 
 
 def test_a_missing_array_is_named(tmp_path):
@@ -153,6 +202,23 @@ def test_a_class_that_is_neither_number_nor_name_is_refused(pictures, tmp_path, 
         open_samples(pictures, IMAGE, images=ImageOptions(0, 1), labels=tmp_path / "labels.csv")
 
 
+def test_a_postscript_file_is_no_image(tmp_path):
+    (tmp_path / "pics").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "pics" / "a.eps")
+    (tmp_path / "pics" / "a.eps").rename(tmp_path / "pics" / "a.png")
+    samples = open_samples(tmp_path / "pics", IMAGE, images=ImageOptions(0, 1))
+    with pytest.raises(DataError, match="not a readable image"):
+        samples.get(0)
+
+
+def test_an_image_that_pillow_warns_of_is_read_in_silence(tmp_path):
+    (tmp_path / "pics").mkdir()
+    palette = Image.new("P", (8, 8))
+    palette.save(tmp_path / "pics" / "a.png", transparency=bytes([0, 255]))
+    samples = open_samples(tmp_path / "pics", IMAGE, images=ImageOptions(0, 1))
+    assert samples.get(0)[0].shape == (1, 8, 8, 1)
+
+
 def test_an_image_of_16_bits_is_refused_and_not_clipped(tmp_path):
     (tmp_path / "pics").mkdir()
     Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "pics" / "a.png")
@@ -204,6 +270,46 @@ def test_a_named_function_and_dictionaries_work(tmp_path):
 def test_an_error_inside_a_python_file_is_said_to_be_its_own(tmp_path):
     (tmp_path / "data.py").write_text("def representative_dataset():\n    raise KeyError('x')\n")
     with pytest.raises(DataError, match="data.py: KeyError"):
+        open_samples(tmp_path / "data.py", VECTOR)
+
+
+def test_a_generator_without_end_is_read_as_far_as_is_asked(tmp_path):
+    (tmp_path / "data.py").write_text(
+        "import itertools\ndef representative_dataset():\n"
+        "    return ([[i, 0, 0, 0]] for i in itertools.count())\n"
+    )
+    rows = ([[float(i)] * 4] for i in itertools.count())
+    for source in (tmp_path / "data.py", lambda: iter(rows)):
+        samples = open_samples(source, VECTOR, asked=4)
+        assert len(samples) == 20 and samples.unread and samples.pick([1]).unread
+    short = open_samples([[1.0, 2.0, 3.0, 4.0]], VECTOR, asked=4)
+    assert not short.unread
+
+
+def test_a_generator_without_end_is_an_error_when_all_is_asked(monkeypatch):
+    monkeypatch.setattr("edgeq.samples.MAX_YIELDED", 50)
+    with pytest.raises(DataError, match="yields over 50 samples"):
+        open_samples(([[0.0] * 4] for _ in itertools.count()), VECTOR)
+
+
+def test_a_data_file_runs_apart_from_us(tmp_path, capfd):
+    (tmp_path / "helper.py").write_text("VALUE = 5.0\n")
+    (tmp_path / "data.py").write_text(
+        "import os, sys, helper\nprint('loading')\nos.chdir('/')\nsys.path.clear()\n"
+        "def representative_dataset():\n    yield [helper.VALUE] * 4\n"
+    )
+    before = os.getcwd(), list(sys.path)
+    assert open_samples(tmp_path / "data.py", VECTOR).get(0)[0].tolist() == [[5, 5, 5, 5]]
+    assert (os.getcwd(), sys.path) == before
+    out, err = capfd.readouterr()
+    assert out == "" and "loading" in err
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix) == ["data.py", "helper.py"]
+
+
+def test_a_file_that_does_not_load_in_time_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgeq.samples.OPEN_LIMIT", 0.5)
+    (tmp_path / "data.py").write_text("while True: pass\n")
+    with pytest.raises(DataError, match="did not run to its generator within 0.5 s"):
         open_samples(tmp_path / "data.py", VECTOR)
 
 

@@ -94,8 +94,6 @@ def main() -> None:
 
 def _flush(code: int) -> int:
     """Write out what stdout still holds, while an error can be told; then the exit code."""
-    from edgeq.cli.console import print_error
-
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -103,9 +101,15 @@ def _flush(code: int) -> int:
     except OSError as e:
         _leave_stdout()
         if code == 0:
-            print_error(f"the output cannot be written: {e.strerror}", None)
+            _complain(f"the output cannot be written: {e.strerror}")
             return 1
     return code
+
+
+def _complain(message: str, hint: str | None = None) -> None:
+    from edgeq.cli.console import print_error  # Slow to import, and most runs have no error.
+
+    print_error(message, hint)
 
 
 def _leave_stdout() -> None:
@@ -120,7 +124,6 @@ def _terminate(number: int, frame: object) -> None:
 
 def run(arguments: list[str]) -> int:
     """What `edgeq ARGUMENTS` does; the exit code. The only place that catches EdgeqError."""
-    from edgeq.cli.console import print_error
     from edgeq.errors import EdgeqError
 
     try:
@@ -130,24 +133,22 @@ def run(arguments: list[str]) -> int:
         e.show()
         return e.exit_code
     except click.Abort:
-        print_error("interrupted", None)
+        _complain("interrupted")
         return 130
     except KeyboardInterrupt:
-        print_error("interrupted", None)
+        _complain("interrupted")
         return 130
     except EdgeqError as e:
-        print_error(e.message, e.hint)
+        _complain(e.message, e.hint)
         return e.exit_code
     except BrokenPipeError:
         return 0  # Who read our output has seen enough.
     except OSError as e:
         if e.filename is None:
-            print_error(
-                f"the output, or a temporary file, cannot be written: {e.strerror or e}", None
-            )
+            _complain(f"the output, or a temporary file, cannot be written: {e.strerror or e}")
         else:
-            print_error(f"{e.filename}: {e.strerror or e}", "check the path")
+            _complain(f"{e.filename}: {e.strerror or e}", "check the path")
         return 1
     except MemoryError:
-        print_error("this computer has not enough memory for that", "use a smaller model or data")
+        _complain("this computer has not enough memory for that", "use a smaller model or data")
         return 1

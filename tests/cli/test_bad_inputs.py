@@ -3,6 +3,7 @@ written, and never exit code 0."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -13,17 +14,24 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from make_model import Maker, schema, tiny_float, tiny_int8
+from make_model import Maker, endless_loop, relu, schema, tiny_float, tiny_int8
 
+from edgeq import interpreters, samples
 from edgeq.cli import run
 
 BUILD = ["build", "m.tflite", "-t", "host"]
 FLOAT = ["build", "f.tflite", "-t", "host", "--calibration-data"]
+EVAL = ["eval", "m.tflite", "--data", "d.npz"]
+PICS = ["eval", "m.tflite", "--data", "pics", "--image-scaling", "0..1"]
+IMAGES = np.zeros((9, 8, 8, 1), np.float32)
+HUGE = (1, 2**31 - 1)
+LONG = "x" * 300
 GOOD = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
 
 
@@ -43,6 +51,36 @@ def array(name: str, value: np.ndarray, **more: np.ndarray) -> Callable[[Path], 
             np.save(folder / name, value)
 
     return make
+
+
+def npy_header(fields: str) -> bytes:
+    """An .npy of a header alone."""
+    return b"\x93NUMPY\x02\0" + struct.pack("<I", len(fields)) + fields.encode()
+
+
+def npz_bomb(shape: str) -> Callable[[Path], None]:
+    """An .npz that declares float32 of `shape` and holds no element of it."""
+
+    def make(folder: Path) -> None:
+        with zipfile.ZipFile(folder / "d.npz", "w") as archive:
+            fields = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
+            archive.writestr("x.npy", npy_header(fields))
+
+    return make
+
+
+def image_bomb(folder: Path) -> None:
+    """A .png of some bytes that declares 12000x12000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        sealed = kind + data
+        return struct.pack(">I", len(data)) + sealed + struct.pack(">I", zlib.crc32(sealed))
+
+    (folder / "pics").mkdir()
+    (folder / "classes.csv").write_text("a.png,1\n")
+    size = struct.pack(">IIBBBBB", 12_000, 12_000, 8, 0, 0, 0, 0)
+    content = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    (folder / "pics" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
 
 
 def nothing(folder: Path) -> None:
@@ -152,6 +190,76 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
      [*FLOAT, "pics", "--image-scaling", "0..1"], 1, "no images"),
     ("images without scaling", lambda f: (f / "pics").mkdir(), [*FLOAT, "pics"], 2,
      "how pixels become numbers"),
+    ("a single number", array("d.npy", np.float32(3)), [*FLOAT, "d.npy"], 1, "a single number"),
+    ("text for numbers", array("d.npy", np.full((60, 4), "a")), [*FLOAT, "d.npy"], 1, "holds text"),
+    ("records for numbers", array("d.npy", np.zeros(60, [("a", "f4")])), [*FLOAT, "d.npy"], 1,
+     "numbers are needed"),
+    ("dates for numbers", array("d.npz", np.zeros((60, 4), "M8[s]")), [*FLOAT, "d.npz"], 1,
+     "holds dates"),
+    ("a header of 4 GB", write("d.npy", b"\x93NUMPY\x02\0\xff\xff\xff\xff"), [*FLOAT, "d.npy"], 1,
+     "header of 4294967295 bytes"),
+    ("a nested header", write("d.npy", npy_header("(" * 9000)), [*FLOAT, "d.npy"], 1,
+     "not a readable array"),
+    ("a negative size", write("d.npy", npy_header("{'descr': '<f4', 'shape': (-1, 4)}")),
+     [*FLOAT, "d.npy"], 1, "impossible shape"),
+    ("an npz that unpacks to terabytes", npz_bomb(f"({1 << 40}, 4)"),
+     [*FLOAT, "d.npz"], 1, r"take 17592186044416 bytes: more than"),
+    ("an npz of one row of terabytes", npz_bomb(f"(4, {1 << 40})"), [*FLOAT, "d.npz"], 1,
+     r"shape \(1099511627776,\), the model takes"),
+    ("names that are no inputs", array("d.npz", GOOD, y=GOOD), [*FLOAT[:1], "m.tflite", *FLOAT[2:],
+     "d.npz"], 1, r"no array for input 'image' \(it has: x, y\)"),
+    ("text for labels", array("d.npz", IMAGES, labels=np.full(9, "cat")), EVAL, 1, "holds text"),
+    ("NaN for a label", array("d.npz", IMAGES, labels=np.full(9, np.nan)), EVAL, 1,
+     "not class numbers"),
+    ("halves for labels", array("d.npz", IMAGES, labels=np.full(9, 0.5)), EVAL, 1,
+     "not class numbers"),
+    ("a label beyond all classes", array("d.npz", IMAGES, labels=np.full(9, 2**63, np.uint64)),
+     EVAL, 1, "not class numbers"),
+    ("boxes for labels", array("d.npz", IMAGES, labels=np.ones((9, 4))), EVAL, 1,
+     "not one class number"),
+    ("a single label", array("d.npz", IMAGES, labels=np.int64(3)), EVAL, 1, "single number"),
+    ("no samples to judge on", array("d.npz", IMAGES[:0], labels=np.zeros(0)), EVAL, 1,
+     "no samples"),
+    ("an image of another size", image_bomb, [*PICS, "--image-size", "9999x9999"], 1,
+     "9999x9999 do not fit"),
+    ("an image size without sense", image_bomb, [*PICS, "--image-size", "100000x100000"], 2,
+     "not understood"),
+    ("an image size in superscript", image_bomb, [*PICS, "--image-size", "²x3"], 2,
+     "not understood"),
+    ("an input shape in superscript", nothing, [*BUILD, "--input-shape", "x=1,²"], 2,
+     "not understood"),
+    ("an image of 144 million pixels", image_bomb,
+     [*PICS, "--labels-csv", "classes.csv"], 1, "12000x12000, over 100000000 pixels"),
+    ("labels that never end", image_bomb, [*PICS, "--labels-csv", "/dev/zero"], 1, "no regular"),
+    ("data.py that dies", write("d.py", "import os\nos._exit(3)\n"), [*FLOAT, "d.py"], 1,
+     "died after 0 samples: (.|\n)*exit code 3"),
+    ("data.py that yields words", write("d.py", "def representative_dataset():\n    yield 'a'\n"),
+     [*FLOAT, "d.py"], 1, "holds text"),
+    ("data.py that yields objects",
+     write("d.py", "def representative_dataset():\n    yield object()\n"), [*FLOAT, "d.py"], 1,
+     "holds object, which is no array"),
+    ("data.py that yields rows of different lengths",
+     write("d.py", "def representative_dataset():\n    yield [[1, 2], [3]]\n"), [*FLOAT, "d.py"], 1,
+     r"d.py: ValueError: .*\(line 2\)|array 'x'"),
+    ("data.py that returns nothing", write("d.py", "def representative_dataset():\n    pass\n"),
+     [*FLOAT, "d.py"], 1, "'NoneType' object is not iterable"),
+    # Sizes that a file of a few bytes can ask for
+    ("bench of a huge input", write("h.tflite", relu(HUGE)), ["bench", "h.tflite"], 1,
+     "input of 2147483647 bytes: more than"),
+    ("build of a huge input", write("h.tflite", relu(HUGE)), ["build", "h.tflite", "-t", "host"], 1,
+     "input of 2147483647 bytes: more than"),
+    ("build of a huge output", write("h.tflite", relu((1, 4), HUGE)),
+     ["build", "h.tflite", "-t", "pico"], 1, "output of 2147483647 bytes: more than"),
+    # Names that no file system takes
+    *((f"a long name for {words[0]} {i}", nothing, words, code, "too long")
+      for i, (words, code) in enumerate([
+          (["inspect", LONG], 1), (["build", LONG, "-t", "host"], 1),
+          (["build", "m.tflite", "-t", LONG], 1), ([*BUILD, "-o", LONG], 1),
+          ([*BUILD, "--json", LONG], 1), ([*FLOAT, LONG], 1), (["bench", LONG], 1),
+          (["bench", "m.tflite", "--baseline", LONG], 1), (["flash", LONG], 1),
+          (["compare", LONG, LONG], 1), (["eval", "m.tflite", "--data", LONG], 1),
+          (["init", LONG], 1), (["targets", LONG], 1), (["targets", "--check", LONG], 1),
+          (["build", "--project", LONG], 1)])),
     ("data.py that raises", write("d.py", "def representative_dataset():\n    1 / 0\n"),
      [*FLOAT, "d.py"], 1, "ZeroDivisionError"),
     ("data.py that exits", write("d.py", "def representative_dataset():\n    raise SystemExit(3)"),
@@ -219,7 +327,7 @@ def test_a_mistake_is_answered_in_words(make, arguments, code, said, tmp_path, m
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
     assert re.search(said, err), err
-    allowed = {"build", "build/host"} if "/dev/full" in arguments else set()
+    allowed = {"build", "build/host"} if "--json" in arguments else set()
     left = {f for f in files(tmp_path) - before if not f.startswith(("build/host/",))}
     assert left <= allowed
 
@@ -295,6 +403,93 @@ def test_a_terminal_without_unicode_is_no_error(tiny_model, tmp_path):
         env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_full_device_for_stdout_is_an_error_of_one_line(tmp_path):
+    for arguments in (["targets"], ["targets", "--json", "-"], ["--help"], ["doctor"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "edgeq", *arguments],
+                cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert re.fullmatch("error: the output.* cannot be written: No space.*\n", done.stderr)
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path):
+    (tmp_path / "gone").mkdir()
+    script = f"cd gone && rmdir ../gone && {sys.executable} -m edgeq build m.tflite -t host"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "the current folder cannot be used" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_file_names_that_are_no_text_work_and_are_shown(tmp_path):
+    odd = os.fsdecode(b"\xff.tflite")
+    (tmp_path / odd).write_bytes(tiny_int8())
+    command = ["build", odd, "-t", "host", "-o", os.fsdecode(b"o\xff"), "--json", "b.json"]
+    process = edgeq(command, tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    manifest = json.loads((tmp_path / os.fsdecode(b"o\xff") / "host/manifest.json").read_text())
+    assert manifest["source"]["file"] == "\\xff.tflite"
+    (built,) = json.loads((tmp_path / "b.json").read_text())
+    assert (tmp_path / built["folder"] / "manifest.json").is_file()
+    for command in (["inspect", odd, "--json", "-"], ["bench", "none" + odd]):
+        process = edgeq(command, tmp_path)
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in out + err
+        assert process.returncode == 0 or "none\\xff.tflite: No such file" in err
+
+
+@pytest.mark.parametrize("command", [["bench"], ["build", "-t", "host"]])
+def test_a_loop_without_end_is_stopped_once(command, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(interpreters, "LEAST_LIMIT", 2.0)
+    (tmp_path / "w.tflite").write_bytes(endless_loop())
+    start = time.monotonic()
+    assert run([command[0], "w.tflite", *command[1:]]) == 1
+    assert time.monotonic() - start < 30
+    err = capfd.readouterr().err
+    assert re.search(r"inferences? did not finish within 2 s\nhint:  a loop in the model", err), err
+    assert files(tmp_path) == {"w.tflite"}
+
+
+ENDLESS = """
+import os, sys
+def representative_dataset():
+    print("noise")
+    os.chdir("/")
+    assert sys.stdin.read() == ""
+    number = 0
+    while True:
+        number += 1
+        yield [[[number % 7, 1.0, 2.0, 3.0]]]
+"""
+
+
+def test_a_data_file_without_end_that_prints_and_moves(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.tflite").write_bytes(tiny_float())
+    (tmp_path / "d.py").write_text(ENDLESS)
+    command = ["build", "f.tflite", "-t", "host", "--scheme", "float32", "--json", "-"]
+    assert run([*command, "--calibration-data", "d.py"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)[0]["folder"] == "build/host"
+    assert "noise" in err
+    assert (tmp_path / "build/host/manifest.json").is_file()
+
+
+def test_a_data_file_that_hangs_is_stopped(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(samples, "YIELD_LIMIT", 1.0)
+    (tmp_path / "m.tflite").write_bytes(tiny_int8())
+    hangs = "    while True: pass\n"
+    (tmp_path / "d.py").write_text(f"def representative_dataset():\n    yield [[1.0]]\n{hangs}")
+    assert run([*BUILD, "--calibration-data", "d.py"]) == 1
+    assert "d.py: gave no next sample within 1 s (after 1 sample)" in capfd.readouterr().err
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
