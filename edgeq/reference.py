@@ -32,9 +32,9 @@ def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Array
     "tflm", and "aot", which computes the same: TensorFlow Lite Micro itself. Else LiteRT's portable
     reference kernels, which compute the same integers on every processor; where they lack an
     operator, or a float one is left, the vectors are not exact. Nor are they for an operator of
-    "aot" that TFLM lacks: LiteRT rounds others of the network in another way. The tolerance is how far LiteRT's
-    fast kernels are from them on these inputs, at least one step: processors round in different
-    ways.
+    "aot" that TFLM lacks: LiteRT rounds others of the network in another way. The tolerance is how
+    far LiteRT's fast kernels are from them on these inputs, at least one step: processors round in
+    different ways.
     """
     exact = not find_violations(graph)
     is_micro = engine in ("aot", "tflm")
