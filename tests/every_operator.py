@@ -293,7 +293,8 @@ def conversions_and_states() -> bytes:
             kinds = dict(inDataType=TYPES[np.dtype(before)], outDataType=TYPES[np.dtype(dtype)])
             n.op("CAST", [x], [(shape, dtype)], "Cast", **kinds)
     _svdf(n)
-    _lstm(n)
+    _lstm(n, np.int8, np.int32, 0.02, 3, 1 / 128, -5)
+    _lstm(n, np.int16, np.int64, 1e-4, 0, 2.0**-15, 0)
     return n.bytes()
 
 
@@ -305,19 +306,22 @@ def _svdf(n: Network) -> None:
     n.op("SVDF", inputs, [((2, 4), np.int8, 0.05, -5)], "SVDF", 3, rank=2)
 
 
-def _lstm(n: Network) -> None:
+def _lstm(
+    n: Network, dtype: Any, bias_type: Any, scale: float, zero_point: int, *shown: float
+) -> None:
+    """`shown`: scale and zero point of the hidden state."""
     units = 5
-    x = n.input((2, 4, 3), np.int8, 0.02, 3)
+    x = n.input((2, 4, 3), dtype, scale, zero_point)
     inputs = [x]
     inputs += [n.weights((units, 3), 0.004) for _ in range(4)]
     inputs += [n.weights((units, units), 0.006) for _ in range(4)]
     inputs += [-1] * 3
     for _ in range(4):
         data = n.random.integers(-3000, 3000, units)
-        inputs.append(n.tensor((units,), np.int32, 1e-4, data=data))
-    states = [n.state((2, units), np.int8, 1 / 128, -5), n.state((2, units), np.int16, 2.0**-11)]
+        inputs.append(n.tensor((units,), bias_type, 1e-4, data=data))
+    states = [n.state((2, units), dtype, *shown), n.state((2, units), np.int16, 2.0**-11)]
     inputs += [-1, -1, *states, -1, -1, -1, -1]
-    made = [((2, 4, units), np.int8, 1 / 128, -5)]
+    made = [((2, 4, units), dtype, *shown)]
     kind = "UnidirectionalSequenceLSTM"
     n.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, made, kind,
          fusedActivationFunction=schema.ActivationFunctionType.TANH)  # fmt: skip

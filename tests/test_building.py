@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_model import tiny_int8
+from ai_edge_litert import schema_py_generated as schema
+from make_model import Maker, tiny_int8
 
 import edgeq
 from edgeq.cli import run
@@ -305,6 +306,20 @@ def test_allow_float_takes_an_island_where_the_target_can(keras_folder, tmp_path
             allow_float=True,
             **arguments,
         )
+
+
+def test_an_operator_that_only_aot_has_is_held_to_litert(tmp_path):
+    """TFLM has no NEG of integers. LiteRT rounds other operators in another way: not exactly."""
+    m = Maker()
+    x, y = (m.tensor(name, (1, 8), np.int8, 0.1, 0) for name in "xy")
+    m.op("NEG", [x], [y], schema.NegOptionsT())
+    (tmp_path / "neg.tflite").write_bytes(m.bytes([x], [y]))
+    target = edgeq.load_target("mps2-an386")
+    (made,) = edgeq.build(tmp_path / "neg.tflite", [target], output=tmp_path / "out")
+    golden = edgeq.open_bundle(made.folder).golden()
+    assert golden.reference.startswith("LiteRT") and not golden.exact
+    for (given,), (expected,) in zip(golden.inputs, golden.outputs, strict=True):
+        assert (expected == -given).all()
 
 
 def test_nothing_is_written_when_one_of_two_targets_fails(tiny_model, tmp_path):

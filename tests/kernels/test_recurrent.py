@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_svdf_that_is_refused(values: dict[str, Any], reason: str) -> None:
         compile_graph(export_of(batch.maker.bytes(batch.inputs, batch.outputs)))
 
 
-def lstm(
+def add_lstm(
     batch: Batch,
     batches: int = 1,
     times: int = 4,
@@ -104,10 +105,16 @@ def lstm(
     activation: int = schema.ActivationFunctionType.TANH,
     peephole: bool = False,
     cell_scale: float | None = None,
+    dtype: Any = np.int8,
 ) -> None:
-    """`scales` and `zero_points` of input and hidden state; `bias` the largest."""
+    """`scales` and `zero_points` of input and hidden state, for int8; `bias` the largest."""
     random = np.random.default_rng(len(batch.cases))
-    case = ", ".join(f"{k}={v}" for k, v in locals().items() if k not in ("batch", "random"))
+    wide = dtype is np.int16
+    if wide:
+        scales, zero_points = [s / 256 for s in scales], (0, 0)
+    case = ", ".join(
+        f"{k}={v}" for k, v in locals().items() if k not in ("batch", "random", "wide")
+    )
 
     def make(m: Maker) -> tuple[list[int], list[int]]:
         def weights(size: int, scale: float) -> int:
@@ -116,20 +123,20 @@ def lstm(
             return int(m.tensor("w", (units, size), np.int8, scale, data=data))
 
         sides = (times, batches) if time_major else (batches, times)
-        x = m.tensor("x", (*sides, input_size), np.int8, scales[0], zero_points[0])
+        x = m.tensor("x", (*sides, input_size), dtype, scales[0], zero_points[0])
         inputs = [x]
         inputs += [weights(input_size, weight_scales[0]) for _ in range(4)]
         inputs += [weights(units, weight_scales[1]) for _ in range(4)]
         inputs += [weights(units, 0.1) if peephole else -1] * 3
         for _ in range(4):
-            data = random.integers(-bias, bias + 1, units)
-            inputs.append(m.tensor("b", (units,), np.int32, 1e-4, data=data))
-        hidden = m.tensor("h", (batches, units), np.int8, scales[1], zero_points[1])
+            data = random.integers(-bias, bias + 1, units) * (256 if wide else 1)
+            inputs.append(m.tensor("b", (units,), np.int64 if wide else np.int32, 1e-4, data=data))
+        hidden = m.tensor("h", (batches, units), dtype, scales[1], zero_points[1])
         cell = m.tensor("c", (batches, units), np.int16, cell_scale or 2.0**cell_power)
         for state in (hidden, cell):
             m.tensors[state].isVariable = True
         inputs += [-1, -1, hidden, cell, -1, -1, -1, -1]
-        y = m.tensor("y", (*sides, units), np.int8, scales[1], zero_points[1])
+        y = m.tensor("y", (*sides, units), dtype, scales[1], zero_points[1])
         chosen = options(
             "UnidirectionalSequenceLSTM",
             fusedActivationFunction=activation,
@@ -142,8 +149,10 @@ def lstm(
     batch.add(case, make)
 
 
-def test_lstm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_lstm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> None:
     batch = Batch()
+    lstm = partial(add_lstm, dtype=dtype)
     for batches in (1, 2, 3):
         for times in (1, 2, 7):
             for time_major in (False, True):
@@ -175,6 +184,6 @@ def test_lstm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_lstm_that_is_refused(values: dict[str, Any], reason: str) -> None:
     batch = Batch()
-    lstm(batch, **values)
+    add_lstm(batch, **values)
     with pytest.raises(DoesNotFit, match=reason):
         compile_graph(export_of(batch.maker.bytes(batch.inputs, batch.outputs)))

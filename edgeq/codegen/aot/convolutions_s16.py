@@ -24,7 +24,13 @@ from edgeq.codegen.aot.layer import (
     quantization,
     refuse,
 )
-from edgeq.codegen.aot.multipliers import activation_range, channel_scales, requantize_pairs
+from edgeq.codegen.aot.multipliers import (
+    activation_range,
+    channel_scales,
+    largest_sum,
+    requantize_pairs,
+    wide_pairs,
+)
 from edgeq.codegen.aot.windows import Fields, Window, window, window_fields
 from edgeq.graph import Op, Subgraph
 from edgeq.memory import Overlap
@@ -32,12 +38,6 @@ from edgeq.targets import Core
 
 _VALUE = 2
 """Bytes of an int16."""
-
-_LARGEST_WIDE_SHIFT = 7
-"""Of eq_multiply_s64."""
-
-_SUM_LIMIT = 1 << 47
-"""Of what eq_multiply_s64 takes."""
 
 _HEADERS = ("eq_channels.h", "eq_conv_s16.h", "eq_requantize.h", "eq_window.h")
 _SOURCES = ("eq_channels_s16.c",)
@@ -135,21 +135,17 @@ def _scaling(
         raise refuse(op, "a tensor of it has a zero point", "quantize the model again")
     bias, is_narrow = _bias(op, subgraph, len(rows))
     scales = channel_scales(op, input, weights, output)
-    multipliers, shifts = requantize_pairs(op, scales)
-    if not is_narrow:
-        largest = np.abs(rows.astype(np.int64)).sum(axis=1) * (1 << 15) + np.abs(bias)
-        if (largest >= _SUM_LIMIT).any():
-            raise refuse(op, "its sums can exceed 47 bits", "quantize the model again")
-        if (shifts > _LARGEST_WIDE_SHIFT).any():
-            raise refuse(op, f"it scales its output up by {max(scales):g}", "quantize it again")
-        multipliers = np.minimum((multipliers.astype(np.int64) + (1 << 15)) >> 16, (1 << 15) - 1)
+    if is_narrow:
+        multipliers, shifts = requantize_pairs(op, scales)
+    else:
+        multipliers, shifts = wide_pairs(op, scales, largest_sum(rows, bias))
     low, high = activation_range(op, output, str(op.options["activation"]))
     name = label(op)
     about = f"{weights.name}, {weights.dtype} {list(weights.shape)}"
     arrays = (
         Array(f"{name}_weights", packed, about),
         Array(f"{name}_bias", bias, "bias"),
-        Array(f"{name}_multipliers", multipliers.astype(np.int32), "scale of each channel"),
+        Array(f"{name}_multipliers", multipliers, "scale of each channel"),
         Array(f"{name}_shifts", shifts, "its shift"),
     )
     channels: Fields = (

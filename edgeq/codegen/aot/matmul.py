@@ -18,17 +18,12 @@ from edgeq.codegen.aot.layer import (
     quantization,
     refuse,
 )
-from edgeq.codegen.aot.multipliers import requantize_pairs
+from edgeq.codegen.aot.multipliers import requantize_pairs, wide_pairs
 from edgeq.graph import Op, Subgraph
 from edgeq.targets import Core
 
 _RANKS = range(2, 6)
 """Of the inputs that TFLM takes."""
-
-_S16_DEPTH = 1 << 16
-
-_LARGEST_WIDE_SHIFT = 7
-"""Of eq_multiply_s64."""
 
 
 def batch_matmul(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
@@ -76,17 +71,13 @@ def _scaling(op: Op, subgraph: Subgraph, depth: int) -> tuple[int, int]:
     tensors = (input_tensor(op, subgraph, 0), input_tensor(op, subgraph, 1), output)
     a, b, after = (quantization(op, t) for t in tensors)
     scale = a.scale * b.scale / after.scale
-    multipliers, shifts = requantize_pairs(op, [scale])
-    multiplier, shift = int(multipliers[0]), int(shifts[0])
     if output.dtype == "int8":
-        return multiplier, shift
+        multipliers, shifts = requantize_pairs(op, [scale])
+        return int(multipliers[0]), int(shifts[0])
     if any(facts.zero_point for facts in (a, b, after)):
         raise refuse(op, "an int16 tensor has a zero point", "quantize the model again")
-    if depth > _S16_DEPTH:
-        raise refuse(op, f"it sums {depth} products of int16")
-    if shift > _LARGEST_WIDE_SHIFT:
-        raise refuse(op, f"it scales its output up by {scale:g}", "quantize the model again")
-    return min((multiplier + (1 << 15)) >> 16, (1 << 15) - 1), shift
+    multipliers, shifts = wide_pairs(op, [scale], depth << 30)
+    return int(multipliers[0]), int(shifts[0])
 
 
 EMITTERS: dict[tuple[str, str], Emitter] = {

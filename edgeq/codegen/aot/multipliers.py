@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,12 @@ LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
 """The least and the greatest value of a stored activation."""
 
 _LARGEST_SHIFT = 30
+
+_LARGEST_WIDE_SHIFT = 7
+"""Of eq_multiply_s64."""
+
+_SUM_LIMIT = 1 << 47
+"""Of what eq_multiply_s64 takes."""
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
@@ -54,6 +61,27 @@ def requantize_pairs(op: Op, scales: Sequence[float]) -> tuple[NDArray[np.int32]
         np.array([m for m, _ in pairs], np.int32),
         np.array([s for _, s in pairs], np.int8),
     )
+
+
+def wide_pairs(
+    op: Op, scales: Sequence[float], largest_sum: int
+) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+    """`requantize_pairs` for eq_multiply_s64, of sums up to `largest_sum`: multipliers of 15 bits.
+
+    TFLM's MultiplyByQuantizedMultiplier for int64.
+    """
+    if largest_sum >= _SUM_LIMIT:
+        raise refuse(op, "its sums can exceed 47 bits", "quantize the model again")
+    multipliers, shifts = requantize_pairs(op, scales)
+    if (shifts > _LARGEST_WIDE_SHIFT).any():
+        raise refuse(op, f"it scales its output up by {max(scales):g}", "quantize the model again")
+    reduced = np.minimum((multipliers.astype(np.int64) + (1 << 15)) >> 16, (1 << 15) - 1)
+    return reduced.astype(np.int32), shifts
+
+
+def largest_sum(rows: NDArray[Any], bias: NDArray[Any]) -> int:
+    """What a sum of int16 values by int8 `rows` of weights, and its bias, can reach."""
+    return int((np.abs(rows.astype(np.int64)).sum(axis=1) * (1 << 15) + np.abs(bias)).max())
 
 
 def channel_scales(op: Op, input: Tensor, weights: Tensor, output: Tensor) -> list[float]:

@@ -27,7 +27,7 @@ from edgeq.codegen.aot.layer import (
     quantization,
     refuse,
 )
-from edgeq.codegen.aot.multipliers import requantize_pairs
+from edgeq.codegen.aot.multipliers import largest_sum, requantize_pairs, wide_pairs
 from edgeq.graph import Op, Quantization, Subgraph, Tensor
 from edgeq.targets import Core
 
@@ -102,10 +102,12 @@ _LARGEST_CELL_POWER = 1
 """Of the cell's scale: what is 3 * 2^(12 + power) is within int16."""
 
 
-def lstm_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+def lstm(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+    """For int8 and int16 activations."""
     _check_lstm(op, subgraph)
     input = input_tensor(op, subgraph, 0)
-    hidden, cell = _state(op, subgraph, _HIDDEN, "int8"), _state(op, subgraph, _CELL, "int16")
+    types = "s8" if input.dtype == "int8" else "s16"
+    hidden, cell = _state(op, subgraph, _HIDDEN, input.dtype), _state(op, subgraph, _CELL, "int16")
     kept, cell_facts = quantization(op, hidden), quantization(op, cell)
     units = input_tensor(op, subgraph, _INPUT_WEIGHTS).shape[0]
     name = label(op)
@@ -117,16 +119,17 @@ def lstm_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     first, second = input.shape[:2]
     is_time_major = bool(op.options["time_major"])
     batches, times = (second, first) if is_time_major else (first, second)
-    clip = float(op.options["cell_clip"])
-    power = _cell_power(op, cell_facts)
-    fields: Fields = (
+    shape: Fields = (
         ("batches", batches),
         ("times", times),
         ("batch_step", 1 if is_time_major else times),
         ("time_step", batches if is_time_major else 1),
         ("input_size", input.shape[2]),
         ("units", units),
-        *gates,
+    )
+    clip = float(op.options["cell_clip"])
+    power = _cell_power(op, cell_facts)
+    cells: Fields = (
         ("gate", _function(0, table)),
         ("cell", _function(12 + power, table)),
         ("cell_limit", int(min(max(clip / cell_facts.scale, 0), 32767))),
@@ -136,12 +139,17 @@ def lstm_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         ("shown", _scale(op, _OPEN_SCALE * _OPEN_SCALE / kept.scale)),
         ("hidden_zero_point", kept.zero_point),
     )
-    call = Call("eq_lstm_s8", (f"&{name}", Input(0), Input(_HIDDEN), Input(_CELL), Output()))
+    kernel = f"eq_lstm_{types}"
+    fields: Fields = (("shape", shape), *gates, ("cell", cells))
+    call = Call(kernel, (f"&{name}", Input(0), Input(_HIDDEN), Input(_CELL), Output()))
+    headers = ["eq_lstm.h", "eq_activation_s16.h", "eq_requantize.h"]
+    headers += ["eq_dot.h"] if types == "s8" else ["eq_conv_s16.h", "eq_channels.h", "eq_window.h"]
+    functions = ("eq_lstm_cell.c", "eq_logistic_s16.c", "eq_tanh_s16.c")
     return LayerCode(
         calls=(call,),
-        constants=(*arrays, Struct(name, "eq_lstm_s8_t", fields)),
-        sources=("eq_lstm_s8.c", "eq_dot_s8.c", "eq_logistic_s16.c", "eq_tanh_s16.c"),
-        headers=("eq_lstm.h", "eq_activation_s16.h", "eq_dot.h", "eq_requantize.h"),
+        constants=(*arrays, Struct(name, f"{kernel}_t", fields)),
+        sources=(f"{kernel}.c", f"eq_dot_{types}.c", *functions),
+        headers=tuple(headers),
         states=((_HIDDEN, kept.zero_point), (_CELL, 0)),
     )
 
@@ -158,43 +166,78 @@ def _check_lstm(op: Op, subgraph: Subgraph) -> None:
     if len(input_tensor(op, subgraph, 0).shape) != 3:
         raise refuse(op, f"its input {list(input_tensor(op, subgraph, 0).shape)} has not 3 sides")
     output = output_tensor(op, subgraph)
-    if output.dtype != "int8":
-        raise refuse(op, f"its output is {output.dtype}, and only int8 is supported")
+    if output.dtype != input_tensor(op, subgraph, 0).dtype:
+        raise refuse(op, f"it makes {output.dtype} of {input_tensor(op, subgraph, 0).dtype}")
 
 
 def _gate(op: Op, subgraph: Subgraph, index: int, arrays: list[Array]) -> Fields:
-    """The fields of eq_lstm_gate_t; what they point to goes to `arrays`."""
-    bias = constant(op, subgraph, _BIASES + index, "int32").reshape(-1)
+    """The fields of an eq_lstm_gate_…_t; what they point to goes to `arrays`."""
     input = input_tensor(op, subgraph, 0)
+    product, bias_type = (
+        (_product_s8, "int32") if input.dtype == "int8" else (_product_s16, "int64")
+    )
+    bias = constant(op, subgraph, _BIASES + index, bias_type).reshape(-1)
     hidden = input_tensor(op, subgraph, _HIDDEN)
     return (
-        ("input", _product(op, subgraph, input, _INPUT_WEIGHTS + index, bias, arrays)),
-        ("hidden", _product(op, subgraph, hidden, _HIDDEN_WEIGHTS + index, 0 * bias, arrays)),
+        ("input", product(op, subgraph, input, _INPUT_WEIGHTS + index, bias, arrays)),
+        ("hidden", product(op, subgraph, hidden, _HIDDEN_WEIGHTS + index, None, arrays)),
     )
 
 
-def _product(
+def _product_s8(
     op: Op,
     subgraph: Subgraph,
     values: Tensor,
     position: int,
-    bias: NDArray[Any],
+    bias: NDArray[Any] | None,
     arrays: list[Array],
 ) -> Fields:
-    weights = constant(op, subgraph, position, "int8")
-    facts = quantization(op, values)
-    name = f"{label(op)}_{position}"
-    folded = folded_bias(weights, bias, facts.zero_point)
+    weights, name = constant(op, subgraph, position, "int8"), f"{label(op)}_{position}"
+    zero_point = quantization(op, values).zero_point
+    known = np.zeros(len(weights), np.int32) if bias is None else bias
     arrays += [
         Array(f"{name}_weights", weights, _about(subgraph, op, position)),
-        Array(f"{name}_bias", folded, "bias, zero point folded in"),
+        Array(
+            f"{name}_bias",
+            folded_bias(weights, known, zero_point),
+            "bias, zero point folded in",
+        ),
     ]
-    scale = facts.scale * _weight_scale(op, subgraph, position) / _GATE_SCALE
     return (
         ("weights", arrays[-2].name),
         ("bias", arrays[-1].name),
-        *_scale(op, scale),
+        *_scale(op, _gate_scale(op, subgraph, values, position)),
     )
+
+
+def _product_s16(
+    op: Op,
+    subgraph: Subgraph,
+    values: Tensor,
+    position: int,
+    bias: NDArray[Any] | None,
+    arrays: list[Array],
+) -> Fields:
+    weights, name = constant(op, subgraph, position, "int8"), f"{label(op)}_{position}"
+    if quantization(op, values).zero_point:
+        raise refuse(op, f"tensor {values.name} has a zero point", "quantize the model again")
+    largest = largest_sum(weights, np.zeros(1, np.int64) if bias is None else bias)
+    scale = _gate_scale(op, subgraph, values, position)
+    multipliers, shifts = wide_pairs(op, [scale], largest)
+    arrays.append(Array(f"{name}_weights", weights, _about(subgraph, op, position)))
+    if bias is not None:
+        arrays.append(Array(f"{name}_bias", bias, "bias"))
+    return (
+        ("weights", f"{name}_weights"),
+        ("bias", "NULL" if bias is None else f"{name}_bias"),
+        ("multiplier", int(multipliers[0])),
+        ("shift", int(shifts[0])),
+    )
+
+
+def _gate_scale(op: Op, subgraph: Subgraph, values: Tensor, position: int) -> float:
+    scale = quantization(op, values).scale
+    return scale * _weight_scale(op, subgraph, position) / _GATE_SCALE
 
 
 def _scale(op: Op, real: float) -> Fields:
@@ -254,5 +297,6 @@ def _about(subgraph: Subgraph, op: Op, position: int) -> str:
 
 EMITTERS: dict[tuple[str, str], Emitter] = {
     ("SVDF", "int8"): svdf_s8,
-    ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int8"): lstm_s8,
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int16"): lstm,
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int8"): lstm,
 }
