@@ -6,10 +6,10 @@ STAMPS := $(VENV)/.stamps
 APT_CORTEX_M := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib \
   qemu-system-arm
 
-.PHONY: help demo test test-slow check format types wheel bench-convert clean
+.PHONY: help demo test test-slow check format types wheel bench-convert bench-instructions sizes clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 demo: $(STAMPS)/demo ## train the digits example, build, evaluate and measure it
 	cd examples/digits && PATH="$(BIN):$$PATH" ./demo.sh
@@ -33,6 +33,12 @@ wheel: $(STAMPS)/dev ## build the wheel and try it in an empty environment
 
 bench-convert: $(STAMPS)/dev ## conversion time beside tf.lite and litert-quantizer
 	$(BIN)/python benchmarks/convert.py
+
+sizes: $(STAMPS)/dev $(STAMPS)/cortex-m ## flash, arena and stack of networks: make sizes MODELS="a.tflite b.tflite"
+	$(BIN)/python benchmarks/sizes.py $(MODELS)
+
+bench-instructions: $(STAMPS)/dev $(STAMPS)/cortex-m ## instructions per inference on emulated cores; MODELS, BESIDE=counts.json
+	$(BIN)/python benchmarks/instructions.py $(if $(BESIDE),--beside $(BESIDE)) $(MODELS)
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist examples/*/build

@@ -1,0 +1,70 @@
+"""benchmarks/sizes.py and benchmarks/instructions.py, with the real compiler and emulator."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeq.codegen.aot import plan_graph
+from edgeq.models import open_model
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
+    reason="needs arm-none-eabi-gcc and qemu-system-arm: make test installs them",
+)
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_sizes_tells_weights_scales_code_and_the_rest_apart(tiny_model, tmp_path):
+    done = run("sizes.py", tiny_model, "--json", tmp_path / "sizes.json")
+    assert done.returncode == 0, done.stderr
+    (sizes,) = json.loads((tmp_path / "sizes.json").read_text())
+    # 4 filters of 3x3 and 3 rows of 256, a 32-bit bias for each; 5 bytes a channel of the
+    # convolution, and 5 for the one scale of the dense layer.
+    assert sizes["weights"] == 4 * 9 + 3 * 256 + 4 * (4 + 3)
+    assert sizes["scales"] == 5 * 4 + 5
+    assert sizes["flash"] == sum(sizes[k] for k in ("weights", "scales", "tables", "code"))
+    assert sizes["beside"] == sizes["flash"] - sizes["weights"]
+    assert 1000 < sizes["code"] < 16000 and 0 < sizes["tables"] < 4000
+    assert sizes["arena"] == plan_graph(open_model(tiny_model).graph).size
+    assert 100 < sizes["stack"] < 4096
+    assert f"{sizes['flash']}" in done.stdout and "tiny_int8" in done.stdout
+
+
+def test_instructions_are_counted_and_set_beside_others(tiny_model, tmp_path):
+    ours = tmp_path / "ours.json"
+    command = ["instructions.py", tiny_model, "--target", "mps2-an386"]
+    done = run(*command, "--json", ours)
+    assert done.returncode == 0, done.stderr
+    (count,) = json.loads(ours.read_text())
+    assert count["target"] == "mps2-an386" and count["macs"] == 3072 and count["golden"] == 8
+    assert 10_000 < count["instructions"] < 300_000
+    slower = tmp_path / "slower.json"
+    slower.write_text(json.dumps([count | {"engine": "other", "instructions": 1e6}]))
+    done = run(*command, "--beside", slower)
+    assert done.returncode == 0 and "other" in done.stdout
+    assert f"{count['instructions']:,.0f}" in done.stdout, "the same in every run"
+    done = run(*command, "--beside", ours)
+    assert done.returncode == 1 and "1.000" in done.stdout, "not fewer"
+
+
+def test_firmware_for_another_model_is_not_counted(tiny_model, tmp_path):
+    done = run(
+        "instructions.py", tiny_model, "--target", "mps2-an386",
+        "--firmware", tmp_path, "--engine", "tflm",
+    )  # fmt: skip
+    assert done.returncode == 1 and "tiny_int8.elf" in done.stderr
+    assert "Traceback" not in done.stderr
