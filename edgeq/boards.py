@@ -7,21 +7,72 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.answers import DeviceMemory
-from edgeq.bundle import open_bundle
+from edgeq.bundle import Bundle, open_bundle
 from edgeq.devices import serial_transport
-from edgeq.errors import UsageError
-from edgeq.expected import expected_of
+from edgeq.errors import DataError, UsageError
+from edgeq.expected import Expected, expected_of
 from edgeq.flashers import firmware_image, how_to_flash
-from edgeq.link import Trace
+from edgeq.graph import Graph
+from edgeq.inputs import stored_inputs
+from edgeq.interpreters import batches
+from edgeq.link import Limits, Trace
 from edgeq.measurement import Measurement
+from edgeq.outputs import Arrays, compare_outputs
+from edgeq.pipeline import Data, checked
 from edgeq.profile import Profile
+from edgeq.reference import layer_crcs, open_reference
+from edgeq.samples import Samples, open_samples
 from edgeq.session import Session
-from edgeq.targets import load_target
+from edgeq.targets import Target, load_target
+from edgeq.tflite import read_graph
 from edgeq.transports import Transport
+from edgeq.transports.serial import BAUD
 from edgeq.transports.simulator import SimulatorTransport, is_virtual
+from edgeq.verification import check_labels
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
+
+SAMPLE_LIMIT = 60.0
+"""Seconds for one sample, loading and every repetition included."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the board is: at a `port` (any pyserial URL, or "auto") of so many `baud`, or, with
+    `sim`, in its emulator. Without either it is the emulator, for a board that is virtual itself.
+    """
+
+    port: str | None = None
+    sim: bool = False
+    baud: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.port is not None and self.sim:
+            raise UsageError("--port and --sim exclude each other", hint="give one of them")
+        if self.port is None and self.baud is not None:
+            raise UsageError("--baud goes with --port", hint="--port auto --baud 115200")
+
+    def check(self, target: Target) -> None:
+        """Raise UsageError when nothing says where `target`'s board is, or its emulator lacks."""
+        if self.port is None and not self.sim and not is_virtual(target):
+            emulator = ", or --sim for its emulator" if target.sim else ""
+            raise UsageError(
+                f"{target.name}: say where it is",
+                hint=f"--port auto (or /dev/ttyACM0, COM7){emulator}",
+            )
+        if self.sim and target.sim is None:
+            raise UsageError(
+                f"{target.name} has no emulator",
+                hint="name the board's port with --port; 'edgeq targets' lists the virtual boards",
+            )
+
+    def transport(self, target: Target, bundle: Bundle) -> Transport:
+        """The way to `target`'s board. Raises UsageError."""
+        self.check(target)
+        if self.port is not None:
+            return serial_transport(target, self.port, self.baud or BAUD)
+        return SimulatorTransport(target, firmware_image(bundle))
 
 
 @dataclass(frozen=True)
@@ -33,11 +84,34 @@ class BoardRun:
     profile: Profile | None
 
 
+@dataclass(frozen=True)
+class BoardEvaluation:
+    """All samples of a data set on one device, beside the host's reference.
+
+    `equal` is how many gave the reference's outputs, byte for byte; `first_difference` says which
+    sample did not, and where. `max_difference` is in steps of an integer output. `accuracy` (0 to
+    1) is the device's, None without labels or scores of classes.
+    """
+
+    model: str
+    target: str
+    device: str
+    engine: str
+    scheme: str
+    source: str
+    samples: int
+    equal: int
+    max_difference: float
+    reference: str
+    first_difference: str | None
+    accuracy: float | None
+
+
 def bench_board(
     source: str | Path,
+    place: Place,
     *,
-    port: str | None = None,
-    sim: bool = False,
+    target: Target | None = None,
     runs: int = 50,
     warmup: int = 1,
     profile: bool = False,
@@ -45,26 +119,120 @@ def bench_board(
     notice: Notice | None = None,
     progress: Progress | None = None,
 ) -> BoardRun:
-    """Check the golden vectors byte for byte, then measure, on the board at `port` (any pyserial
-    URL, or "auto") or in the target's emulator.
+    """Check the golden vectors of the bundle `source` byte for byte, then measure.
+
+    `target` is the bundle's, where that is described by a file of the user's own.
 
     Raises DeviceError and its kin for a board that does not answer as it should, StaleFirmware
     for one that runs another model, VerificationError before any timing for wrong outputs.
     """
     bundle = open_bundle(Path(source))
-    target = load_target(str(bundle.manifest["target"]))
-    transport: Transport
-    if port is not None:
-        transport = serial_transport(target, port)
-    elif sim or is_virtual(target):
-        transport = SimulatorTransport(target, firmware_image(bundle))
-    else:
-        raise UsageError(
-            f"{target.name}: say where it is",
-            hint="--port auto (or /dev/ttyACM0, COM7), or --sim for its emulator",
-        )
-    expected = expected_of(bundle, how_to_flash(target, str(source)))
+    target = target or load_target(str(bundle.manifest["target"]))
+    expected = _expected(bundle, target, read_graph(bundle.tflite, bundle.name))
+    transport = place.transport(target, bundle)
     with Session(target, transport, trace=trace, notice=notice) as session:
         measurement = session.measure(expected, runs, warmup, progress)
         layers = session.profile(expected) if profile else None
         return BoardRun(measurement, session.memory(), layers)
+
+
+def evaluate_board(
+    source: str | Path,
+    data: Data,
+    place: Place,
+    *,
+    target: Target | None = None,
+    time_limit: float = SAMPLE_LIMIT,
+    trace: Trace | None = None,
+    notice: Notice | None = None,
+    progress: Progress | None = None,
+) -> BoardEvaluation:
+    """Run every sample of `data.evaluation` on the board that runs the bundle `source`, and by
+    the reference on this computer (edgeq.reference.open_reference), and compare.
+
+    No sample may take more than `time_limit` seconds. Raises what bench_board raises, but for
+    VerificationError: what differs is counted.
+    """
+    if data.evaluation is None:
+        raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
+    bundle = open_bundle(Path(source))
+    target = target or load_target(str(bundle.manifest["target"]))
+    graph = read_graph(bundle.tflite, bundle.name)
+    opened = open_samples(data.evaluation, graph.inputs, images=data.images, labels=data.labels_csv)
+    if not len(opened):
+        raise DataError(f"{opened.source}: no samples in it", hint="give 100 or more")
+    check_labels(opened, graph)
+    samples = checked(opened, graph)
+    expected = _expected(bundle, target, graph)
+    transport = place.transport(target, bundle)
+    network, reference = open_reference(bundle.tflite, graph, expected.engine)
+    limits = Limits(inference=time_limit)
+    with network, Session(target, transport, limits=limits, trace=trace, notice=notice) as session:
+        session.check_model(expected)
+        tally = _Tally(samples, graph)
+        for batch in batches(stored_inputs(s, graph.inputs) for s in samples):
+            for sample, wanted in zip(batch, network.infer("run", batch), strict=True):
+                got = session.infer(sample, time_limit)
+                if tally.add(wanted, got):
+                    tally.blame(session.first_wrong_layer(expected, sample, wanted))
+                if progress:
+                    progress(f"on {session.info.board}", tally.count, len(samples))
+        return BoardEvaluation(
+            model=bundle.name,
+            target=target.name,
+            device=session.info.board,
+            engine=session.info.engine,
+            scheme=expected.scheme,
+            source=samples.source,
+            samples=tally.count,
+            equal=tally.equal,
+            max_difference=tally.worst,
+            reference=reference,
+            first_difference=tally.first,
+            accuracy=tally.accuracy,
+        )
+
+
+def _expected(bundle: Bundle, target: Target, graph: Graph) -> Expected:
+    tflite, engine = bundle.tflite, str(bundle.manifest["engine"])
+
+    def crcs(sample: Arrays, outputs: Arrays) -> list[int | None] | None:
+        return layer_crcs(tflite, graph, engine, sample, outputs)
+
+    return expected_of(bundle, how_to_flash(target, str(bundle.folder)), crcs)
+
+
+class _Tally:
+    """Counts over the samples, in their order."""
+
+    def __init__(self, samples: Samples, graph: Graph) -> None:
+        self.count = self.equal = 0
+        self.worst = 0.0
+        self.first: str | None = None
+        self._samples = samples
+        self._names = [port.name for port in graph.outputs]
+        self._right = 0
+        shape = graph.outputs[0].tensor.shape
+        self._is_scored = samples.labels is not None and len(shape) == 2 and shape[-1] > 1
+
+    def add(self, wanted: Arrays, got: Arrays) -> bool:
+        """Take the outputs of the next sample; whether they are the first that differ."""
+        number = self.count
+        distance = compare_outputs(wanted, got, self._names, (0.0,) * len(self._names))
+        self.count += 1
+        self.equal += distance.worst == 0
+        self.worst = max(self.worst, distance.worst)
+        if self._is_scored and self._samples.labels is not None:
+            self._right += int(got[0].argmax()) == int(self._samples.labels[number])
+        if distance.beyond is None or self.first is not None:
+            return False
+        self.first = f"{self._samples.describe(number)}, {distance.beyond}"
+        return True
+
+    def blame(self, layer: str | None) -> None:
+        if layer:
+            self.first = f"{self.first}. {layer}"
+
+    @property
+    def accuracy(self) -> float | None:
+        return self._right / self.count if self._is_scored else None

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgeq.answers import Info, ModelFacts
 from edgeq.bundle import Bundle
 from edgeq.golden import Golden
+from edgeq.outputs import Arrays
+
+LayerCrcs = Callable[[Arrays, Arrays], Sequence[int | None] | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
     """What the firmware on the device must be, and what it must compute.
 
-    `how_to_flash` is the command for a device with something else. `layer_crcs(i)` has CRC-32 of
-    what each layer's first output is for golden input i, in the device's order of layers, None
-    for those that the reference has not; it is called when an output is wrong.
+    `how_to_flash` is the command for a device with something else. `layer_crcs(inputs, outputs)`
+    is called when an output is wrong, with a sample and what it should have given: CRC-32 of each
+    layer's first output, in the device's order of layers, None for those that the reference has
+    not, and None altogether where it cannot tell.
     """
 
     name: str
@@ -24,13 +29,21 @@ class Expected:
     engine: str
     golden: Golden
     how_to_flash: str
-    layer_crcs: Callable[[int], Sequence[int | None]] | None = None
+    layer_crcs: LayerCrcs | None = None
+
+    def difference(self, info: Info, model: ModelFacts, target: str) -> str | None:
+        """ "engine tflm for b, not engine aot for a": what else a device for `target` runs."""
+        if model.sha256 != self.sha256:
+            return f"{model.name} {model.sha256}, not {self.name} {self.sha256}"
+        if (info.engine, info.target) != (self.engine, target):
+            return f"engine {info.engine} for {info.target}, not engine {self.engine} for {target}"
+        return None
 
 
 def expected_of(
     bundle: Bundle,
     how_to_flash: str,
-    layer_crcs: Callable[[int], Sequence[int | None]] | None = None,
+    layer_crcs: LayerCrcs | None = None,
 ) -> Expected:
     """What `bundle` says of the firmware that was built from it."""
     return Expected(

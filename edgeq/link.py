@@ -7,10 +7,12 @@ brought back into step. A device that restarts has lost what it was told: that i
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeq import answers, protocol
@@ -59,6 +61,10 @@ class BadLine(ProtocolError):
     """The line damages so much that patience does not help."""
 
 
+class OutOfTime(DeviceError):
+    """What was to be done within some time (Link.within) was not."""
+
+
 class Restarted(DeviceFault):
     """The device restarted; what was loaded is lost. Sessions start over once."""
 
@@ -95,6 +101,7 @@ class Link:
         self._number = int.from_bytes(os.urandom(4), "little")
         self._piece = _PIECE
         self._lost = 0.0
+        self._deadline = math.inf
         self.damaged = 0
 
     @property
@@ -110,12 +117,22 @@ class Link:
     def close(self) -> None:
         self._transport.close()
 
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Raise OutOfTime from exchanges inside once so many seconds are over."""
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = math.inf
+
     def synchronise(self, busy: float = 0.0) -> Info:
         """Bring the device into step, whatever it is doing: `busy` more seconds, say."""
         self._heard = _Heard()
         deadline = time.monotonic() + self._limits.open + busy
         wait = 0.5
         while True:
+            self._check_deadline()
             self._drain()  # First: a boot loader may take what is sent to it for an upload.
             self._send(protocol.ABANDON)
             self._drain()
@@ -150,6 +167,7 @@ class Link:
         reason = ""
         attempts = attempts or self._limits.attempts
         for _ in range(attempts):
+            self._check_deadline()
             if not self._in_step:
                 self._back_into_step(command, busy)
             if before:
@@ -208,6 +226,10 @@ class Link:
             raise Restarted("its boot banner came")
         self._lose(time.monotonic() - start, f"back into step during {command}")
 
+    def _check_deadline(self) -> None:
+        if time.monotonic() >= self._deadline:
+            raise OutOfTime(f"{self.name} needs too long")
+
     def _lose(self, seconds: float, reason: str) -> None:
         self._lost += seconds
         if self._lost > max(self._limits.patience, (time.monotonic() - self._started) / 2):
@@ -223,7 +245,8 @@ class Link:
         self._lines.clear()
         self._send(protocol.encode(words, self._number))
         now = time.monotonic()
-        last, final = now + silence, now + max(_TALK_LIMIT, 10 * silence)
+        last = now + silence
+        final = min(self._deadline, now + max(_TALK_LIMIT, 10 * silence))
         # Where the answer may take a minute, do not wait that long for a command without its end.
         nudge = now + self._limits.reply if silence > 2 * self._limits.reply else final
         answer: Answer | None = None

@@ -168,7 +168,7 @@ class Measurement:
     engine: str
     scheme: str
     unit: Unit
-    tick_hz: float | None
+    tick_hz: float | None = field(default=None, kw_only=True)
     samples: tuple[int, ...] = field(repr=False)
     blocks: tuple[int, ...] = field(repr=False)
     warmup_runs: int

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeq.answers import DeviceMemory
+import numpy as np
+
+from edgeq.answers import DeviceMemory, LayerFacts
+from edgeq.clock import Clock
 from edgeq.measurement import Metric, Unit
 
 
@@ -29,6 +32,22 @@ class Profile:
     tick_hz: float | None
     runs: int
     layers: tuple[LayerProfile, ...]
+
+
+def profile_of(
+    layers: Sequence[LayerFacts], ticks: Sequence[Sequence[int]], clock: Clock
+) -> Profile:
+    """A Profile from the ticks of each layer in each of several runs, by its `clock`."""
+    medians = np.median(np.array(ticks, np.float64).reshape(len(ticks), -1), axis=0)
+    return Profile(
+        unit=clock.unit,
+        tick_hz=clock.tick_hz,
+        runs=len(ticks),
+        layers=tuple(
+            LayerProfile(i, f.op, f.name, f.macs, f.bytes, clock.count(t))
+            for i, (f, t) in enumerate(zip(layers, medians, strict=True))
+        ),
+    )
 
 
 def profile_columns(profile: Profile) -> tuple[str, ...]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
 
 from edgeq.complexity import total_macs
-from edgeq.errors import WorkerError, WorkerTimeout
+from edgeq.errors import EdgeqError, WorkerError, WorkerTimeout
 from edgeq.golden import Golden
 from edgeq.graph import Graph
 from edgeq.integers import find_violations
-from edgeq.interpreters import Arrays, litert, run, tflm
+from edgeq.interpreters import Arrays, Network, has_tflm, litert, run, tflm
 from edgeq.operators import find_gaps, load_table
 
 MOST = 8
@@ -41,7 +42,7 @@ def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Array
     if is_micro and not find_gaps(graph, load_table("tflm")):
         with tflm(tflite, graph) as network:
             outputs = list(run(network, inputs))
-        reference = f"TensorFlow Lite Micro (tflite-micro {version('tflite-micro')})"
+        reference = _tflm_title()
     else:
         kernels, exact = "reference", exact and not is_micro
         try:
@@ -54,6 +55,49 @@ def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Array
         reference = f"LiteRT {version('ai-edge-litert')} {kernels} kernels"
     fast = _run_litert(tflite, "fast", inputs)
     return Golden(tuple(inputs), tuple(outputs), reference, _tolerance(outputs, fast), exact)
+
+
+def open_reference(
+    tflite: bytes, graph: Graph, engine: str, *, all_tensors: bool = False
+) -> tuple[Network, str]:
+    """What a device that runs `engine` is held to on this computer, and what to call it.
+
+    For "aot" and "tflm" it is TensorFlow Lite Micro; without the tflite-micro wheel, or for an
+    operator that TFLM lacks, LiteRT's reference kernels, which round in other places.
+    """
+    if engine in ("aot", "tflm") and has_tflm() and not find_gaps(graph, load_table("tflm")):
+        return tflm(tflite, graph, all_tensors=all_tensors), _tflm_title()
+    title = f"LiteRT {version('ai-edge-litert')} reference kernels"
+    return litert(tflite, "reference", all_tensors=all_tensors), title
+
+
+def layer_crcs(
+    tflite: bytes, graph: Graph, engine: str, sample: Arrays, outputs: Arrays
+) -> list[int | None] | None:
+    """CRC-32 of each operator's first output, as stored, for one `sample`, in their order.
+
+    None for an output that is a constant. None altogether when the reference here does not give
+    the `outputs`, bit for bit: then its layers prove nothing about those of the device.
+    """
+    tensors = graph.main.tensors
+    indexes = [op.outputs[0] for op in graph.main.ops]
+    wanted = [i for i in indexes if not tensors[i].is_constant and tensors[i].bytes > 0]
+    ends = [port.tensor.index for port in graph.outputs]
+    try:
+        network, _ = open_reference(tflite, graph, engine, all_tensors=True)
+        with network:
+            (values,) = network.infer("tensors", [sample], [*wanted, *ends])
+    except EdgeqError:  # It is asked when something is wrong already, and must not hide that.
+        return None
+    found = [np.ascontiguousarray(v).tobytes() for v in values]
+    if found[len(wanted) :] != [v.tobytes() for v in outputs]:
+        return None
+    crcs = {i: zlib.crc32(d) for i, d in zip(wanted, found, strict=False)}
+    return [crcs.get(i) for i in indexes]
+
+
+def _tflm_title() -> str:
+    return f"TensorFlow Lite Micro (tflite-micro {version('tflite-micro')})"
 
 
 def _run_litert(tflite: bytes, kernels: str, inputs: Sequence[Arrays]) -> list[Arrays]:

@@ -40,6 +40,10 @@ MEASUREMENT_COLUMNS = (
 )
 
 
+BOARD_MEMORY = ("arena", "weights", "stack", "flash", "ram")
+"""The metrics of a measurement on a board that board_rows shows."""
+
+
 def measurement_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
     """Cells under MEASUREMENT_COLUMNS, one row a measurement."""
     return [
@@ -50,7 +54,7 @@ def measurement_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
             _range(m, m.summary.median_interval),
             format_ticks(m, m.summary.p95),
             format_ticks(m, m.summary.p99),
-            f"{m.summary.mad / m.summary.median:.1%}" if m.summary.median else "",
+            _spread(m),
             "" if m.first is None else format_ticks(m, m.first),
             "" if m.init is None else format_ticks(m, m.init),
             f"{m.summary.count:,}",
@@ -59,6 +63,33 @@ def measurement_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
         ]
         for m in measurements
     ]
+
+
+def board_columns(measurements: Sequence[Measurement]) -> list[str]:
+    """The heads of board_rows: what one tick is, and the time only where ticks are one."""
+    units = {m.unit for m in measurements}
+    columns = ["target", "board", "engine", "model", "scheme", f">{'/'.join(sorted(units))}"]
+    if any(m.tick_hz for m in measurements):
+        columns.append(">time")
+    columns += [">p95", ">MAD", ">runs"]
+    columns += [f">{name}" for name in BOARD_MEMORY]
+    return [*columns, "outputs", "valid"]
+
+
+def board_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
+    """Cells under board_columns, one row a board. Ticks are medians, memory is in bytes."""
+    timed = any(m.tick_hz for m in measurements)
+    rows = []
+    for m in measurements:
+        sizes = {metric.name: f"{metric.value:,.0f}" for metric in m.metrics}
+        row = [m.target, m.environment.device or "", m.engine, m.model, m.scheme]
+        row.append(f"{m.summary.median:,.0f}")
+        if timed:
+            row.append(_time(m.summary.median / m.tick_hz) if m.tick_hz else "")
+        row += [f"{m.summary.p95:,.0f}", _spread(m), f"{m.summary.count:,}"]
+        row += [sizes.get(name, "") for name in BOARD_MEMORY]
+        rows.append([*row, _outputs(m), "yes" if m.verdict.valid else "no"])
+    return rows
 
 
 def measurement_notes(measurements: Sequence[Measurement]) -> list[str]:
@@ -146,6 +177,10 @@ def _time(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.4g} {unit}"
     return f"{seconds * 1e9:.4g} ns"
+
+
+def _spread(m: Measurement) -> str:
+    return f"{m.summary.mad / m.summary.median:.1%}" if m.summary.median else ""
 
 
 def _range(m: Measurement, interval: Interval | None) -> str:

@@ -10,6 +10,7 @@ reported whose line was not vouched for by its CRC.
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -25,16 +26,17 @@ from edgeq.errors import (
     DataError,
     DeviceFault,
     MeasurementError,
+    NoReply,
     StaleFirmware,
     UsageError,
     VerificationError,
 )
 from edgeq.expected import Expected
 from edgeq.golden import Golden
-from edgeq.link import Limits, Link, Restarted, Trace
+from edgeq.link import Limits, Link, OutOfTime, Restarted, Trace
 from edgeq.measurement import Check, Environment, Measurement, Verdict
 from edgeq.outputs import Arrays, Distance, compare_outputs, limits_of
-from edgeq.profile import LayerProfile, Profile, memory_metrics
+from edgeq.profile import Profile, memory_metrics, profile_of
 from edgeq.stats import judge, summarize
 from edgeq.targets import Target
 from edgeq.transports import Transport
@@ -115,13 +117,18 @@ class Session:
         return self._info
 
     @property
+    def _facts(self) -> ModelFacts:
+        assert self._model is not None, "check_model comes first"
+        return self._model
+
+    @property
     def damaged(self) -> int:
         """How many exchanges were damaged, and asked again, so far."""
         return self._link.damaged
 
-    def check_model(self, expected: Expected) -> ModelFacts:
+    def check_model(self, expected: Expected) -> None:
         """Refuse a device that runs anything but `expected`. Raises StaleFirmware."""
-        return self._starting_over(lambda: self._check_model(expected))
+        self._starting_over(lambda: self._check_model(expected))
 
     def check(self, expected: Expected, progress: Progress | None = None) -> Check:
         """Hold the device to every golden output: byte for byte, where those are exact.
@@ -130,9 +137,26 @@ class Session:
         """
         return self._starting_over(lambda: self._check(expected, progress))
 
-    def infer(self, sample: Arrays) -> Arrays:
-        """The outputs for one sample, both as the network stores them; after `check_model`."""
-        return self._starting_over(lambda: self._infer(sample))
+    def infer(self, sample: Arrays, time_limit: float = math.inf) -> Arrays:
+        """The outputs for one sample, both as the network stores them; after `check_model`.
+
+        Raises NoReply when that takes more than `time_limit` seconds, all repetitions included.
+        """
+        try:
+            with self._link.within(time_limit):
+                return self._starting_over(lambda: self._infer(sample))
+        except OutOfTime as e:
+            raise NoReply(
+                f"{self._link.name} did not give its outputs within {time_limit:g} s",
+                hint="does the firmware hang? --time-limit SECONDS gives a slow one more",
+            ) from e
+
+    def first_wrong_layer(self, expected: Expected, sample: Arrays, outputs: Arrays) -> str | None:
+        """The first layer that differs for a sample that should have given `outputs`.
+
+        A sentence; None when the host cannot tell (Expected.layer_crcs). After `check_model`.
+        """
+        return self._starting_over(lambda: self._first_wrong_layer(expected, sample, outputs))
 
     def measure(
         self,
@@ -193,21 +217,13 @@ class Session:
                 "suffice? edgeq's firmware resets after a processor fault",
             ) from error
 
-    def _check_model(self, expected: Expected) -> ModelFacts:
+    def _check_model(self, expected: Expected) -> None:
         info = self.info
         model = answers.decode_model(self._link.exchange(["eq", "model"]))
-        if model.sha256 != expected.sha256:
-            found, wanted = f"{model.name} {model.sha256}", f"{expected.name} {expected.sha256}"
-        elif (info.engine, info.target) != (expected.engine, self.target.name):
-            found = f"engine {info.engine} for {info.target}"
-            wanted = f"engine {expected.engine} for {self.target.name}"
-        else:
-            found = wanted = ""
-        if found:
-            raise StaleFirmware(
-                f"{self._link.name} runs another firmware: {found}, not {wanted}",
-                hint=expected.how_to_flash,
-            )
+        difference = expected.difference(info, model, self.target.name)
+        if difference:
+            text = f"{self._link.name} runs another firmware: {difference}"
+            raise StaleFirmware(text, hint=expected.how_to_flash)
         if info.status != 0:
             raise DeviceFault(
                 f"{self._link.name}: its model cannot start: {info.status_text} ({info.status})",
@@ -215,11 +231,6 @@ class Session:
             )
         self._model = model
         self._keeps_state = answers.decode_reset(self._link.exchange(["eq", "reset"]))
-        return model
-
-    def _facts(self) -> ModelFacts:
-        assert self._model is not None, "check_model comes first"
-        return self._model
 
     def _check(self, expected: Expected, progress: Progress | None) -> Check:
         self._check_model(expected)
@@ -239,7 +250,7 @@ class Session:
         return Check(len(golden), equal, worst, limits_of(golden), golden.reference)
 
     def _distance(self, golden: Golden, number: int, got: Arrays) -> Distance:
-        names = [t.name for t in self._facts().outputs]
+        names = [t.name for t in self._facts.outputs]
         return compare_outputs(golden.outputs[number], got, names, limits_of(golden))
 
     def _mismatch(
@@ -252,18 +263,22 @@ class Session:
                 f"{self._link.name} gives two outputs for one input (golden input {number})",
                 hint="memory or clock are not stable: lower the clock, check wait states and power",
             )
-        message = f"golden input {number}, {where}; nothing was timed"
-        if expected.layer_crcs is None:
-            return VerificationError(message, hint=_REBUILD)
-        pairs = zip(expected.layer_crcs(number), self._layer_crcs(sample), strict=False)
-        for index, (wanted, found) in enumerate(pairs):
-            if wanted is not None and wanted != found:
+        message = f"{self._link.name}: golden input {number}, {where}; nothing was timed"
+        layer = self._first_wrong_layer(expected, sample, expected.golden.outputs[number])
+        return VerificationError(f"{message}. {layer}" if layer else message, hint=_REBUILD)
+
+    def _first_wrong_layer(self, expected: Expected, sample: Arrays, outputs: Arrays) -> str | None:
+        wanted = expected.layer_crcs(sample, outputs) if expected.layer_crcs else None
+        if wanted is None:
+            return None
+        found = self._layer_crcs(sample)
+        if len(found) != len(wanted):
+            return None
+        for index, (a, b) in enumerate(zip(wanted, found, strict=True)):
+            if a is not None and a != b:
                 layer = self._layer_ticks(1).layers[index]
-                return VerificationError(
-                    f"{message}. The first layer that differs is {index}: {layer.op} {layer.name}",
-                    hint=_REBUILD,
-                )
-        return VerificationError(f"{message}. No layer's own output differs", hint=_REBUILD)
+                return f"The first layer that differs is {index}: {layer.op} {layer.name}"
+        return "No layer's own output differs"
 
     def _memory(self) -> DeviceMemory:
         return answers.decode_memory(self._link.exchange(["eq", "mem"]))
@@ -273,17 +288,17 @@ class Session:
         run = self._run(1, 0, anew=True)
         if self._first is None:
             self._first = run.ticks[0]
-        data = [self._output(i, t.bytes) for i, t in enumerate(self._facts().outputs)]
+        data = [self._output(i, t.bytes) for i, t in enumerate(self._facts.outputs)]
         if zlib.crc32(b"".join(data)) != run.outputs:
             raise DeviceFault(f"{self._link.name}: an output changed after the inference")
         return tuple(
             np.frombuffer(d, np.dtype(t.dtype).newbyteorder("<")).astype(t.dtype).reshape(t.shape)
-            for d, t in zip(data, self._facts().outputs, strict=True)
+            for d, t in zip(data, self._facts.outputs, strict=True)
         )
 
     def _load(self, sample: Arrays) -> None:
         data = tuple(np.ascontiguousarray(v).tobytes() for v in sample)
-        sizes = [t.bytes for t in self._facts().inputs]
+        sizes = [t.bytes for t in self._facts.inputs]
         if [len(d) for d in data] != sizes:
             raise DataError(
                 f"a sample of {[len(d) for d in data]} bytes; the model's inputs take {sizes}"
@@ -448,26 +463,16 @@ class Session:
     def _profile(self, expected: Expected, runs: int) -> Profile:
         self._check_model(expected)
         self._load(expected.golden.inputs[0])
-        most = max(1, _PROFILE_LINES * 8 // max(1, self._facts().layers))
+        most = max(1, _PROFILE_LINES * 8 // max(1, self._facts.layers))
         ticks: list[tuple[int, ...]] = []
         while len(ticks) < runs:
             found = self._layer_ticks(min(most, runs - len(ticks)))
             ticks += found.ticks
-        clock = clock_of(self.info, self._instruction_hz)
-        medians = np.median(np.array(ticks, np.float64).reshape(len(ticks), -1), axis=0)
-        return Profile(
-            unit=clock.unit,
-            tick_hz=clock.tick_hz,
-            runs=len(ticks),
-            layers=tuple(
-                LayerProfile(i, f.op, f.name, f.macs, f.bytes, clock.count(t))
-                for i, (f, t) in enumerate(zip(found.layers, medians, strict=True))
-            ),
-        )
+        return profile_of(found.layers, ticks, clock_of(self.info, self._instruction_hz))
 
     def _layer_ticks(self, count: int) -> LayerTicks:
         # A device with little room measures its layers in several windows, `count` runs each.
-        windows = 1 + self._facts().layers // 8
+        windows = 1 + self._facts.layers // 8
         answer = self._exchange_inference(["eq", "prof", str(count)], count * windows)
         found = answers.decode_profile(answer)
         if len(found.ticks) != count:

@@ -9,14 +9,17 @@ from typing import Any, TypeVar
 import click
 
 from edgeq import report
-from edgeq.benchmark import BenchOptions, bench
-from edgeq.boards import BoardRun, bench_board
-from edgeq.bundle import FIRMWARE, is_bundle
+from edgeq.benchmark import BenchOptions
+from edgeq.boards import BoardRun, Place
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
-from edgeq.measurement import Results
-from edgeq.profile import memory_metrics, profile_columns, profile_rows
+from edgeq.cli.options import board_options, data_options, gather, model_options, project_option
+from edgeq.deployment import Recipe, bench_all
+from edgeq.errors import UsageError
+from edgeq.measurement import Measurement
+from edgeq.profile import profile_columns, profile_rows
 from edgeq.results import to_json
+from edgeq.targets import load_target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,99 +37,149 @@ def _option(name: str, kind: type, default: float, text: str) -> Callable[[F], F
 
 
 @click.command("bench")
-@click.argument("subject", metavar="BUNDLE|MODEL")
+@click.argument("subjects", metavar="[BUNDLE|MODEL]...", nargs=-1)
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="Build MODEL, or what edgeq.toml says, for it first. May be repeated.",
+)
 @_option("num-runs", int, 50, "At least so many timed inferences,")
-@_option("min-secs", float, 1.0, "which take at least so many seconds;")
-@_option("max-secs", float, 150.0, "none starts after so many.")
+@_option("min-secs", float, 1.0, "which take at least so many seconds (not on boards);")
+@_option("max-secs", float, 150.0, "none starts after so many (not on boards).")
 @_option("warmup-runs", int, 1, "At least so many inferences before,")
-@_option("warmup-min-secs", float, 0.5, "which take at least so many seconds.")
-@_option("num-threads", int, 1, "Threads that an inference may use.")
+@_option("warmup-min-secs", float, 0.5, "which take at least so many seconds (not on boards).")
+@_option("num-threads", int, 1, "Threads that an inference may use (not on boards).")
 @click.option("--baseline", metavar="MODEL", help="Measure this beside it, in alternation.")
-@click.option("--sim", is_flag=True, help="In the target's emulator (QEMU): counts instructions.")
-@click.option("--port", metavar="URL", help="On the board at this port: /dev/ttyACM0, COM7, auto.")
+@board_options
 @click.option("--profile", is_flag=True, help="On a board: what each layer takes.")
-@click.option("--trace", is_flag=True, help="On a board: show the lines with their times.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the results; - is stdout.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a row a measurement; - is stdout.")
+@click.option("--scheme", "--recipe", metavar="SCHEME", help="With --target: convert to this.")
+@data_options
+@model_options
+@project_option
 def command(
-    subject: str,
+    subjects: tuple[str, ...],
+    targets: tuple[str, ...],
     baseline: str | None,
     json_file: str | None,
     csv_file: str | None,
     sim: bool,
     port: str | None,
+    baud: int | None,
+    engine: str | None,
+    output: str | None,
+    scheme: str | None,
     profile: bool,
     trace: bool,
+    num_runs: int,
+    min_secs: float,
+    max_secs: float,
+    warmup_runs: int,
+    warmup_min_secs: float,
+    num_threads: int,
     **options: Any,
 ) -> None:
-    """Check the golden outputs, then measure: on this computer with LiteRT, or on a board.
+    """Check the golden outputs, then measure: on this computer with LiteRT, or on boards.
 
     A bundle's integer model is measured beside the float32 baseline of the same network, in
     alternation, so that nobody has to guess whether int8 paid. Nothing is timed when an output is
     wrong.
 
     A microcontroller's bundle runs on the board at --port, or with --sim in an emulator, whose
-    counts are instructions, never time.
+    counts are instructions, never time. With --target a model is built for it first, in a
+    temporary folder unless -o or --port is given.
 
     \b
     edgeq bench build/host --json now.json
     edgeq bench build/mps2-an386 --profile
+    edgeq bench --sim --target cortex-m4 --target cortex-m7 net.tflite
     edgeq compare before.json now.json
     """
-    check_destinations({"--csv": csv_file, "--json": json_file}, [subject, baseline])
-    progress = console.Progress()
-    on_board = port is not None or sim or _is_for_boards(subject)
-    if on_board:
-        found = bench_board(
-            subject,
-            port=port,
-            sim=sim,
-            runs=options["num_runs"],
-            warmup=options["warmup_runs"],
-            profile=profile,
-            trace=_show_line if trace else None,
-            notice=console.note,
-            progress=progress,
+    place, results = Place(port, sim, baud), {"--csv": csv_file, "--json": json_file}
+    if targets:
+        if len(subjects) > 1:
+            raise UsageError(
+                f"--target builds one model, and here are {len(subjects)}",
+                hint="name one MODEL, or bundles without --target",
+            )
+        request = gather(subjects[0] if subjects else None, **options)
+        check_destinations(results, [*request.files, baseline])
+        sources = [request.source]
+        project = request.project
+        kept = output or (None if port is None else project.output if project else "build")
+        recipe = Recipe(
+            output=Path(kept) if kept else None,
+            scheme=scheme or (project.scheme if project else None),
+            engine=engine or (project.engine if project else None),
+            opening=request.opening,
+            data=request.data,
+            labels=project.labels if project else (),
         )
-        results = Results((found.measurement,))
     else:
-        results = bench(subject, BenchOptions(**options), baseline=baseline, progress=progress)
+        check_destinations(results, [*subjects, baseline])
+        _refuse_build_options(output=output, scheme=scheme, engine=engine, **options)
+        if not subjects:
+            raise UsageError(
+                "nothing to measure",
+                hint="name a BUNDLE or a MODEL, or --target NAME to build what edgeq.toml says",
+            )
+        sources, recipe = [Path(s) for s in subjects], Recipe()
+    progress = console.Progress()
+    runs = bench_all(
+        sources,
+        [load_target(name) for name in dict.fromkeys(targets)],
+        place=place,
+        recipe=recipe,
+        options=BenchOptions(
+            num_runs, warmup_runs, warmup_min_secs, min_secs, max_secs, num_threads
+        ),
+        baseline=baseline,
+        profile=profile,
+        trace=console.show_line if trace else None,
+        notice=console.note,
+        progress=progress,
+    )
     progress.clear()
-    free = [console.write(csv_file, report.to_csv(results))] if csv_file else []
-    free += [console.write(json_file, to_json(results))] if json_file else []
+    free = [console.write(csv_file, report.to_csv(runs.results))] if csv_file else []
+    free += [console.write(json_file, to_json(runs.results))] if json_file else []
     if not all(free):
         return
-    if on_board:
-        _show_board(found)
-    else:
-        _show(results)
+    if runs.boards:
+        _show_boards(runs.boards)
+    if runs.here:
+        _show(runs.here)
 
 
-def _is_for_boards(subject: str) -> bool:
-    """Whether it is a bundle with firmware: what LiteRT takes here would say nothing of it."""
-    path = Path(subject)
-    return is_bundle(path) and (path / FIRMWARE).is_file()
+def _refuse_build_options(**given: Any) -> None:
+    for name, value in given.items():
+        if value:
+            flag = {"input_shapes": "input-shape", "project_file": "project"}.get(name, name)
+            raise UsageError(
+                f"--{flag.replace('_', '-')} is for building a model",
+                hint="add --target NAME, which builds it first",
+            )
 
 
-def _show_line(seconds: float, direction: str, line: str) -> None:
-    console.note(f"{seconds:9.3f} {direction} {line}")
-
-
-def _show_board(found: BoardRun) -> None:
-    measurement = found.measurement
-    console.say(f"{measurement.environment.device}, engine {measurement.engine}:")
-    console.table(report.MEASUREMENT_COLUMNS, report.measurement_rows([measurement]))
-    for line in report.measurement_notes([measurement]):
+def _show_boards(runs: tuple[BoardRun, ...]) -> None:
+    measurements = [run.measurement for run in runs]
+    console.table(report.board_columns(measurements), report.board_rows(measurements))
+    for reference in dict.fromkeys(m.checks.reference for m in measurements):
+        console.say(f"outputs are held to those of {reference}")
+    for line in report.measurement_notes(measurements):
         console.say(line)
-    if found.profile:
-        console.table(profile_columns(found.profile), profile_rows(found.profile))
-    memory = [(m.name, f"{m.value:,.0f}") for m in memory_metrics(found.memory)]
-    console.table(["memory", ">bytes"], memory)
+    for run in runs:
+        if run.profile:
+            title = f"layers of {run.measurement.model} on {run.measurement.target}"
+            console.table(profile_columns(run.profile), profile_rows(run.profile), title)
 
 
-def _show(results: Results) -> None:
-    environment = results.measurements[0].environment
+def _show(measurements: tuple[Measurement, ...]) -> None:
+    environment = measurements[0].environment
     console.say(f"on this computer ({environment.arch}, {environment.cpu}), with LiteRT:")
-    console.table(report.MEASUREMENT_COLUMNS, report.measurement_rows(results.measurements))
-    for line in report.measurement_notes(results.measurements):
+    console.table(report.MEASUREMENT_COLUMNS, report.measurement_rows(measurements))
+    for line in report.measurement_notes(measurements):
         console.say(line)

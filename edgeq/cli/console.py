@@ -60,6 +60,11 @@ def note(line: str) -> None:
     err().print(Text(plain(line), style="dim"))
 
 
+def show_line(seconds: float, direction: str, line: str) -> None:
+    """A line of a device's, for --trace: seconds since opening, ">" (to it) or "<"."""
+    note(f"{seconds:9.3f} {direction} {line}")
+
+
 def warn(line: str) -> None:
     err().print(Text("warning: ", style="yellow") + Text(plain(line)))
 

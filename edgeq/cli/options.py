@@ -88,6 +88,33 @@ def data_options(function: F) -> F:
     return function
 
 
+def board_options(function: F) -> F:
+    """Where a board is, and where what is built for it goes."""
+    for option in reversed(
+        (
+            click.option(
+                "--sim", is_flag=True, help="In the target's emulator (QEMU): counts instructions."
+            ),
+            click.option(
+                "--port", metavar="URL", help="On the board at this port: /dev/ttyACM0, COM7, auto."
+            ),
+            click.option(
+                "--baud",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Bits a second of that port (default 115200).",
+            ),
+            click.option("--trace", is_flag=True, help="Show the board's lines with their times."),
+            click.option("--engine", help="With --target: which of its engines runs the model."),
+            click.option(
+                "-o", "--output", metavar="DIR", help="With --target: keep the bundles in DIR."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked for, from the command line and the project file together."""

@@ -91,7 +91,7 @@ def measure_fidelity(
 ) -> list[Fidelity]:
     """The float model and the converted one (whose `graph` it is) on `samples`, which should not
     have been used for calibration."""
-    _check_labels(samples, graph)
+    check_labels(samples, graph)
     inputs, outputs = graph.inputs, graph.outputs
     tallies = [_Tally(port) for port in outputs]
     with litert(float_tflite) as reference, litert(tflite) as converted:
@@ -120,7 +120,7 @@ def measure_accuracy(tflite: bytes, graph: Graph, samples: Samples) -> float:
             f"output {graph.outputs[0].name!r} of shape {shape} is no vector of class scores",
             hint="accuracy needs an output of shape (1, classes)",
         )
-    _check_labels(samples, graph)
+    check_labels(samples, graph)
     with litert(tflite) as network:
         outputs = run(network, (stored_inputs(s, graph.inputs) for s in samples))
         right = sum(
@@ -130,7 +130,7 @@ def measure_accuracy(tflite: bytes, graph: Graph, samples: Samples) -> float:
     return right / len(samples)
 
 
-def _check_labels(samples: Samples, graph: Graph) -> None:
+def check_labels(samples: Samples, graph: Graph) -> None:
     """Raise DataError for a label that is no class of the first output."""
     shape = graph.outputs[0].tensor.shape
     if samples.labels is None or len(shape) != 2 or shape[-1] < 2:

@@ -64,7 +64,7 @@ def expected(network: Network, samples: int = 3) -> Expected:
         engine="aot",
         golden=golden,
         how_to_flash="edgeq flash build/it",
-        layer_crcs=lambda i: network.layer_crcs([v.tobytes() for v in inputs[i]]),
+        layer_crcs=lambda sample, _: network.layer_crcs([v.tobytes() for v in sample]),
     )
 
 
@@ -460,6 +460,17 @@ def test_a_device_that_hangs(command):
     with bench(Behaviour(hang_at=command)) as b, within(30):
         with pytest.raises(NoReply, match="stopped answering"):
             b.measure()
+
+
+@pytest.mark.parametrize("command", [7, 9, 12, 17])
+def test_an_inference_has_a_time_limit_whatever_happens_meanwhile(command):
+    limits = Limits(open=60.0, reply=60.0, inference=60.0, quiet=0.1)
+    with bench(Behaviour(hang_at=command), limits=limits) as b, b.session as session:
+        session.check_model(b.expected)
+        with within(5), pytest.raises(NoReply, match="within 1 s") as e:
+            for sample in b.expected.golden.inputs:
+                session.infer(sample, time_limit=1.0)
+        assert "--time-limit" in e.value.hint
 
 
 def test_a_long_inference_is_waited_for():
