@@ -65,7 +65,7 @@ def convert(
                 hint="--calibration-data with 100 to 200 real samples (.npz, .npy, a folder of "
                 "images, or file.py); random numbers would ruin the model, so edgeq makes none",
             )
-        tflite = with_ranges(tflite, calibration.ranges)
+        tflite = with_ranges(tflite, calibration.ranges, model.source)
     if tensorflow is not None:
         return _quantize(tensorflow, tflite, scheme, model.source)
     with tensorflow_session() as session:

@@ -230,11 +230,13 @@ def _prepare_tflite(
     graph = read_graph(tflite, source)
     done = []
     if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
-        tflite = with_batch_of_one(tflite)
+        tflite = with_batch_of_one(tflite, source)
         done.append("batch fixed to 1")
     if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
-        tflite = with_signature(tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs))
+        tflite = with_signature(
+            tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs), source
+        )
         done.append("signature added")
     return tflite, ", ".join(done) or "opened as it is"
 
@@ -260,11 +262,17 @@ def _rename_outputs(
             hint=f"give one name each, all different, for: {', '.join(old)}",
         )
     key = graph.signatures[0].key if graph.signatures else DEFAULT_SIGNATURE
-    return with_signature(tflite, key, _unique([p.name for p in graph.inputs]), new)
+    return with_signature(tflite, key, _unique([p.name for p in graph.inputs]), new, source)
 
 
 def _unique(names: list[str]) -> list[str]:
-    return [f"{n}_{i}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+    """`names`, those that occur twice with their position behind them."""
+    made: list[str] = []
+    for i, name in enumerate(names):
+        while names.count(name) > 1 or name in made:
+            name = f"{name}_{i}"
+        made.append(name)
+    return made
 
 
 def _export(

@@ -28,12 +28,16 @@ TYPES = {
 
 @dataclass
 class Maker:
-    """Collects tensors and operators of one subgraph; bytes() is the file."""
+    """Collects tensors and operators of one subgraph; bytes() is the file.
+
+    `callees` are the subgraphs that its operators call, with their inputs and outputs.
+    """
 
     tensors: list[Any] = field(default_factory=list)
     buffers: list[Any] = field(default_factory=lambda: [schema.BufferT()])
-    codes: list[tuple[int, int]] = field(default_factory=list)
+    codes: list[tuple[int, int, str]] = field(default_factory=list)
     ops: list[Any] = field(default_factory=list)
+    callees: list[tuple[Maker, Sequence[int], Sequence[int]]] = field(default_factory=list)
 
     def tensor(
         self,
@@ -43,12 +47,17 @@ class Maker:
         scale: float | Sequence[float] | None = None,
         zero_point: int = 0,
         axis: int = 0,
-        data: np.ndarray | None = None,
+        data: np.ndarray | bytes | None = None,
     ) -> int:
+        """`dtype` is numpy's, or the schema's name of a type that numpy lacks ("int4")."""
         made = schema.TensorT()
         made.name = name.encode()
         made.shape = np.array(shape, np.int32)
-        made.type = TYPES[np.dtype(dtype)]
+        made.type = (
+            getattr(schema.TensorType, dtype.upper())
+            if isinstance(dtype, str)
+            else TYPES[np.dtype(dtype)]
+        )
         if scale is not None:
             quantization = schema.QuantizationParametersT()
             scales = np.atleast_1d(np.array(scale, np.float32))
@@ -58,7 +67,8 @@ class Maker:
             made.quantization = quantization
         if data is not None:
             buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(data, dtype).tobytes(), np.uint8)
+            raw = data if isinstance(data, bytes) else np.asarray(data, dtype, order="C").tobytes()
+            buffer.data = np.frombuffer(raw, np.uint8)
             self.buffers.append(buffer)
             made.buffer = len(self.buffers) - 1
         self.tensors.append(made)
@@ -71,8 +81,9 @@ class Maker:
         outputs: Sequence[int],
         options: Any = None,
         version: int = 1,
+        custom: str = "",
     ) -> None:
-        code = (getattr(schema.BuiltinOperator, name), version)
+        code = (getattr(schema.BuiltinOperator, name), version, custom)
         if code not in self.codes:
             self.codes.append(code)
         made = schema.OperatorT()
@@ -85,30 +96,42 @@ class Maker:
             made.builtinOptions = options
         self.ops.append(made)
 
-    def bytes(self, inputs: Sequence[int], outputs: Sequence[int], named: bool = True) -> bytes:
-        subgraph = schema.SubGraphT()
-        subgraph.name = b"main"
-        subgraph.tensors = self.tensors
-        subgraph.inputs = np.array(inputs, np.int32)
-        subgraph.outputs = np.array(outputs, np.int32)
-        subgraph.operators = self.ops
+    def callee(self) -> Maker:
+        """A Maker for a further subgraph; append it to `callees`, the first is subgraph 1."""
+        return Maker(buffers=self.buffers, codes=self.codes)
+
+    def model(self, inputs: Sequence[int], outputs: Sequence[int], named: bool = True) -> Any:
+        """The schema's own ModelT, to break before pack()."""
         model = schema.ModelT()
         model.version = 3
         model.description = b"edgeq test"
-        model.subgraphs = [subgraph]
+        model.subgraphs = [
+            part._subgraph(*ports) for part, *ports in [(self, inputs, outputs), *self.callees]
+        ]
         model.buffers = self.buffers
         model.operatorCodes = []
-        for builtin, version in self.codes:
+        for builtin, version, custom in self.codes:
             code = schema.OperatorCodeT()
+            code.customCode = custom.encode() or None
             code.builtinCode = builtin
             code.deprecatedBuiltinCode = min(builtin, 127)
             code.version = version
             model.operatorCodes.append(code)
         if named:
             model.signatureDefs = [self._signature(inputs, outputs)]
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return model
+
+    def bytes(self, inputs: Sequence[int], outputs: Sequence[int], named: bool = True) -> bytes:
+        return pack(self.model(inputs, outputs, named))
+
+    def _subgraph(self, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+        subgraph = schema.SubGraphT()
+        subgraph.name = b"main"
+        subgraph.tensors = self.tensors
+        subgraph.inputs = np.array(inputs, np.int32)
+        subgraph.outputs = np.array(outputs, np.int32)
+        subgraph.operators = self.ops
+        return subgraph
 
     def _signature(self, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
         signature = schema.SignatureDefT()
@@ -123,6 +146,12 @@ class Maker:
         entry.name = self.tensors[index].name
         entry.tensorIndex = index
         return entry
+
+
+def pack(model: Any) -> bytes:
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def convolution(**values: Any) -> Any:
@@ -209,7 +238,7 @@ def endless_loop() -> bytes:
     return bytes(builder.Output())
 
 
-def tiny_float() -> bytes:
+def tiny_float(named: bool = True) -> bytes:
     """float32 4 -> dense 3 ReLU -> ELU -> dense 2: has an operator that stays float in int8."""
     random = np.random.default_rng(1)
     m = Maker()
@@ -224,7 +253,20 @@ def tiny_float() -> bytes:
     m.op("FULLY_CONNECTED", [x, w1, b1], [h], schema.FullyConnectedOptionsT())
     m.op("ELU", [h], [e])
     m.op("FULLY_CONNECTED", [e, w2, b2], [y], schema.FullyConnectedOptionsT())
-    return m.bytes([x], [y])
+    return m.bytes([x], [y], named)
+
+
+def outside(data: bytes) -> bytes:
+    """`data` with its constants behind the flatbuffer, as models of more than 2 GB have them."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    moved = [(b, bytes(b.data)) for b in model.buffers if b.data is not None]
+    for buffer, content in moved:
+        buffer.data, buffer.offset, buffer.size = None, 2, len(content)
+    end = len(pack(model))  # Numbers have a fixed width, so the next packing is as long.
+    for buffer, content in moved:
+        buffer.offset = end
+        end += len(content)
+    return pack(model) + b"".join(content for _, content in moved)
 
 
 if __name__ == "__main__":

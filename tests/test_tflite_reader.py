@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make_model import Maker, convolution, schema, tiny_float, tiny_int8
+from make_model import Maker, convolution, outside, pack, schema, tiny_float, tiny_int8
 
 from edgeq.errors import ModelError
 from edgeq.tflite import opcodes, read_graph
@@ -78,6 +78,80 @@ def test_no_damage_does_more_than_raise_a_model_error(changes):
         read_graph(bytes(data))
     except ModelError:
         pass
+
+
+UNNAMED = tiny_float(named=False)
+EDITS = {
+    "signature": lambda data: with_signature(data, "serve", ["in"], ["out"], "m.tflite"),
+    "ranges": lambda data: with_ranges(data, {0: (-1, 1)}, "m.tflite"),
+    "batch": lambda data: with_batch_of_one(data, "m.tflite"),
+}
+
+
+def edited(edit, data):
+    """The edit's result; None where the file is refused before, or by the edit."""
+    try:
+        ports = read_graph(data).main
+        return EDITS[edit](data) if len(ports.inputs) == len(ports.outputs) == 1 else None
+    except ModelError:
+        return None
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_of_what_the_reader_does_not_look_at_refuses_damage(edit):
+    """The reader passes over tables that it has no use for; the writer has to copy them."""
+    passed = refused = 0
+    for place in range(8, len(UNNAMED)):
+        data = UNNAMED[:place] + b"\xff" + UNNAMED[place + 1 :]
+        try:
+            read_graph(data)
+        except ModelError:
+            continue
+        made = edited(edit, data)
+        passed, refused = passed + (made is not None), refused + (made is None)
+    assert passed > 100 and refused > 0
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(8, len(UNNAMED) - 1), st.integers(0, 255)), max_size=4))
+def test_no_damage_makes_an_edit_do_more_than_raise_a_model_error(edit, changes):
+    data = bytearray(UNNAMED)
+    for place, value in changes:
+        data[place] = value
+    edited(edit, bytes(data))
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_constants_behind_the_flatbuffer_survive_an_edit(edit):
+    far = outside(UNNAMED)
+    for graph in (read_graph(far), read_graph(EDITS[edit](far))):
+        for a, b in zip(read_graph(UNNAMED).main.tensors, graph.main.tensors, strict=True):
+            assert (a.data is None) == (b.data is None)
+            assert a.data is None or np.array_equal(a.data, b.data)
+
+
+def test_a_cut_constant_behind_the_flatbuffer_is_refused():
+    with pytest.raises(ModelError, match="runs past its end"):
+        read_graph(outside(UNNAMED)[:-1])
+
+
+def test_a_model_without_inputs_gets_a_signature():
+    m = Maker()
+    k, y = m.tensor("k", (1, 2), data=np.ones((1, 2))), m.tensor("y", (1, 2))
+    m.op("RELU", [k], [y])
+    model = m.model([], [y], named=False)
+    model.subgraphs[0].inputs = None
+    assert read_graph(with_signature(pack(model), "serve", [], ["out"])).signatures[0].inputs == ()
+
+
+def test_packed_constants_have_their_size_checked():
+    m = Maker()
+    x, y = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("y", (1, 3), np.int8, 0.1)
+    w = m.tensor("w", (3, 4), "int4", 0.1, data=bytes(5))
+    m.op("FULLY_CONNECTED", [x, w, -1], [y], schema.FullyConnectedOptionsT())
+    with pytest.raises(ModelError, match="int4.*5 bytes of data"):
+        read_graph(m.bytes([x], [y]))
 
 
 def test_overlapping_tables_cannot_unfold_into_a_flood():

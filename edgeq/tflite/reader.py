@@ -44,6 +44,8 @@ class _Reader:
         self.codes = [_operator(code, file) for code in model.tables(1)]
         self.buffers = [self._buffer(b) for b in model.tables(4)]
         self.subgraph_count = sum(1 for _ in model.tables(2))
+        for entry in model.tables(6):  # Metadata is only copied, but that has its price too.
+            entry.text(0)
 
     def graph(self) -> Graph:
         version = self.model.scalar(0, "u32")
@@ -124,14 +126,13 @@ class _Reader:
         raw: NDArray[Any] | None = self.buffers[index]
         if raw is None or table.has(6):  # Sparse weights keep a coding of their own.
             return raw
-        if dtype not in NUMPY_TYPES:
-            return raw
-        form: np.dtype[Any] = np.dtype(NUMPY_TYPES[dtype])
-        if raw.nbytes != math.prod(shape) * form.itemsize:
+        if dtype in BITS and raw.nbytes != (math.prod(shape) * BITS[dtype] + 7) // 8:
             raise self._wrong(
                 f"{where} is {dtype} {list(shape)} and has {raw.nbytes} bytes of data"
             )
-        values: NDArray[Any] = np.frombuffer(raw, form).reshape(shape)
+        if dtype not in NUMPY_TYPES:  # Elements of 4 bits stay packed.
+            return raw
+        values: NDArray[Any] = np.frombuffer(raw, NUMPY_TYPES[dtype]).reshape(shape)
         return values
 
     def _quantization(

@@ -1,59 +1,83 @@
 """The few edits that edgeq makes to a .tflite: calibrated ranges, signatures, fixed shapes.
 
-Only for models that read_graph has accepted: the schema's own object API checks nothing.
+Only for models that read_graph has accepted: the schema's own object API checks nothing. It also
+reads what read_graph leaves alone (metadata, options of operators that edgeq knows nothing of), so
+a file can be sound up to here and still be damaged: every edit may raise ModelError.
+
+`name` is that of the file, for errors.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flatbuffers
 import numpy as np
 
+from edgeq.errors import ModelError
 from edgeq.tflite.reader import MAGIC
 
+_MAX_BYTES = 2**31 - 1
+"""Offsets of a flatbuffer are 32 bits, and the builder's are signed."""
 
-def with_ranges(tflite: bytes, ranges: Mapping[int, tuple[float, float]]) -> bytes:
+_DAMAGE = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    NameError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What flatbuffers and the schema's classes raise on values that no sound file has."""
+
+
+def with_ranges(
+    tflite: bytes, ranges: Mapping[int, tuple[float, float]], name: str = "model"
+) -> bytes:
     """The model with (min, max) recorded for the main subgraph's tensors, by index."""
-    schema, model = _unpack(tflite)
+    schema, model = _unpack(tflite, name)
     tensors = model.subgraphs[0].tensors
     for index, (low, high) in ranges.items():
         quantization = tensors[index].quantization or schema.QuantizationParametersT()
         quantization.min = np.array([low], np.float32)
         quantization.max = np.array([high], np.float32)
         tensors[index].quantization = quantization
-    return _pack(model)
+    return _pack(model, name)
 
 
-def with_signature(tflite: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+def with_signature(
+    tflite: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str], name: str = "model"
+) -> bytes:
     """The model with one signature; names go to the main subgraph's ports by position.
 
     The tensors behind the ports get these names too, so that tools which show only tensor names
     say the same.
     """
-    schema, model = _unpack(tflite)
+    schema, model = _unpack(tflite, name)
     subgraph = model.subgraphs[0]
+    sides = [(inputs, _indexes(subgraph.inputs)), (outputs, _indexes(subgraph.outputs))]
     signature = schema.SignatureDefT()
     signature.signatureKey = key.encode()
     signature.subgraphIndex = 0
-    signature.inputs = _maps(schema, inputs, subgraph.inputs)
-    signature.outputs = _maps(schema, outputs, subgraph.outputs)
+    signature.inputs, signature.outputs = (_maps(schema, *side) for side in sides)
     model.signatureDefs = [signature]
     taken = {t.name for t in subgraph.tensors}
-    ports = [
-        *zip(inputs, subgraph.inputs, strict=True),
-        *zip(outputs, subgraph.outputs, strict=True),
-    ]
-    for name, index in ports:
-        if name.encode() not in taken:
-            subgraph.tensors[index].name = name.encode()
-    return _pack(model)
+    for port_names, indexes in sides:
+        for port_name, index in zip(port_names, indexes, strict=True):
+            if port_name.encode() not in taken:
+                taken.add(port_name.encode())
+                subgraph.tensors[index].name = port_name.encode()
+    return _pack(model, name)
 
 
-def with_batch_of_one(tflite: bytes) -> bytes:
+def with_batch_of_one(tflite: bytes, name: str = "model") -> bytes:
     """The model with every dynamic first dimension fixed to 1."""
-    _, model = _unpack(tflite)
+    _, model = _unpack(tflite, name)
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
             signature = tensor.shapeSignature
@@ -62,7 +86,11 @@ def with_batch_of_one(tflite: bytes) -> bytes:
             if signature[0] == -1 and all(d >= 0 for d in signature[1:]):
                 tensor.shape = np.array([1, *signature[1:]], np.int32)
                 tensor.shapeSignature = None
-    return _pack(model)
+    return _pack(model, name)
+
+
+def _indexes(vector: Any) -> list[int]:
+    return [] if vector is None else [int(i) for i in vector]
 
 
 def _maps(schema: Any, names: Sequence[str], indexes: Sequence[int]) -> list[Any]:
@@ -70,18 +98,54 @@ def _maps(schema: Any, names: Sequence[str], indexes: Sequence[int]) -> list[Any
     for name, index in zip(names, indexes, strict=True):
         entry = schema.TensorMapT()
         entry.name = name.encode()
-        entry.tensorIndex = int(index)
+        entry.tensorIndex = index
         maps.append(entry)
     return maps
 
 
-def _unpack(tflite: bytes) -> tuple[Any, Any]:
+def _unpack(tflite: bytes, name: str) -> tuple[Any, Any]:
     from ai_edge_litert import schema_py_generated as schema
 
-    return schema, schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    try:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+        _bring_in(model, tflite)
+    except _DAMAGE as e:
+        raise _damaged(name, e) from e
+    return schema, model
 
 
-def _pack(model: Any) -> bytes:
+def _bring_in(model: Any, tflite: bytes) -> None:
+    """Data behind the flatbuffer moves into it: an offset from the file's start holds no longer."""
+    for buffer in model.buffers or []:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(tflite, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+    for subgraph in model.subgraphs:
+        for op in subgraph.operators or []:
+            if op.largeCustomOptionsOffset > 1:
+                op.customOptions = np.frombuffer(
+                    tflite, np.uint8, op.largeCustomOptionsSize, op.largeCustomOptionsOffset
+                )
+            op.largeCustomOptionsOffset = op.largeCustomOptionsSize = 0
+
+
+def _pack(model: Any, name: str) -> bytes:
+    size = sum(len(b.data) for b in model.buffers or [] if b.data is not None)
+    if size > _MAX_BYTES:
+        raise ModelError(
+            f"{name}: {size} bytes of constants, more than a flatbuffer can hold",
+            hint="this is too large for a device; if the file is small, it is damaged",
+        )
     builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), MAGIC)
-    return bytes(builder.Output())
+    try:
+        builder.Finish(model.Pack(builder), MAGIC)
+        return bytes(builder.Output())
+    except _DAMAGE as e:
+        raise _damaged(name, e) from e
+
+
+def _damaged(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{name}: damaged .tflite: what edgeq has to rewrite of it cannot be read ({error})",
+        hint="export or download the model again; compare the file's size and SHA-256",
+    )
