@@ -17,8 +17,8 @@ from edgeq.cli import run
 from edgeq.errors import VerificationError
 from edgeq.interpreters import run as infer
 from edgeq.interpreters import tflm
-from edgeq.measurement import read_results
 from edgeq.reference import layer_crcs
+from edgeq.results import read_results
 from edgeq.tflite import read_graph
 
 pytestmark = pytest.mark.skipif(
