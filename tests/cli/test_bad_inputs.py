@@ -190,6 +190,8 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
      [*FLOAT, "pics", "--image-scaling", "0..1"], 1, "no images"),
     ("images without scaling", lambda f: (f / "pics").mkdir(), [*FLOAT, "pics"], 2,
      "how pixels become numbers"),
+    ("beyond float32", array("d.npy", GOOD.astype(float) * 1e300), [*FLOAT, "d.npy"], 1,
+     "sample 0.*infinite"),
     ("a single number", array("d.npy", np.float32(3)), [*FLOAT, "d.npy"], 1, "a single number"),
     ("text for numbers", array("d.npy", np.full((60, 4), "a")), [*FLOAT, "d.npy"], 1, "holds text"),
     ("records for numbers", array("d.npy", np.zeros(60, [("a", "f4")])), [*FLOAT, "d.npy"], 1,
