@@ -170,7 +170,8 @@ def evaluate_board(
     with network, Session(target, transport, limits=limits, trace=trace, notice=notice) as session:
         session.check_model(expected)
         tally = _Tally(samples, graph)
-        for batch in batches(stored_inputs(s, graph.inputs) for s in samples):
+        stored = (stored_inputs(s, graph.inputs) for s in samples)
+        for batch in batches(stored, network.batch):
             for sample, wanted in zip(batch, network.infer("run", batch), strict=True):
                 got = session.infer(sample, time_limit)
                 if tally.add(wanted, got):

@@ -86,7 +86,7 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
     done = 0
     arguments = (model.tflite, indexes, workers)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
-        for batch in batches(judge.checked(samples)):
+        for batch in batches(judge.checked(samples), ranges.batch):
             for sample in batch:
                 for value in sample:
                     digest.update(np.ascontiguousarray(value).data)

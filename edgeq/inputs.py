@@ -52,6 +52,7 @@ def random_inputs(graph: Graph, count: int = 1) -> list[Arrays]:
     Floats are uniform in [-1, 1), quantized and short integers uniform over their whole type;
     wider integers are 0 or 1, since they are indices, lengths and the like.
     """
+    refuse_huge(graph, "the model")
     random = np.random.default_rng(_SEED)
     return [tuple(_random(port.tensor, random) for port in graph.inputs) for _ in range(count)]
 

@@ -20,6 +20,9 @@ from edgeq.tflite import read_graph
 Arrays = tuple[NDArray[Any], ...]
 
 BATCH = 16
+BATCH_BYTES = 64 * 1024**2
+"""Samples and their outputs cross to the child and back a batch at a time; both ends hold it."""
+
 LEAST_LIMIT = 60.0
 """Seconds that any inferences may take: other programs may have the processor, too."""
 
@@ -49,6 +52,12 @@ class Network(Worker):
         super().__init__(spec, *arguments)
         self._title = title
         self._graph = graph
+
+    @property
+    def batch(self) -> int:
+        """How many samples to give it at a time."""
+        size = sum(port.tensor.bytes for port in self._graph.inputs + self._graph.outputs)
+        return max(1, min(BATCH, BATCH_BYTES // max(1, size)))
 
     def infer(self, method: str, batch: Sequence[Arrays], *arguments: Any) -> Any:
         """What `method` answers for `batch`. Raises WorkerTimeout, and what Worker.call does."""
@@ -110,11 +119,11 @@ def ample_arena(graph: Graph) -> int:
 
 def run(network: Network, samples: Iterable[Arrays]) -> Iterator[Arrays]:
     """The outputs of each sample, in order, as stored (quantized outputs stay quantized)."""
-    for batch in batches(samples):
+    for batch in batches(samples, network.batch):
         yield from network.infer("run", batch)
 
 
-def batches(samples: Iterable[Arrays]) -> Iterator[Sequence[Arrays]]:
+def batches(samples: Iterable[Arrays], size: int) -> Iterator[Sequence[Arrays]]:
     iterator = iter(samples)
-    while batch := list(islice(iterator, BATCH)):
+    while batch := list(islice(iterator, size)):
         yield batch

@@ -164,6 +164,8 @@ class _Child:
             return "it closed its pipe"
         if code >= 0:
             return f"exit code {code}"
+        if code == -signal.SIGKILL:
+            return "SIGKILL, as when memory runs out"
         try:
             return signal.Signals(-code).name
         except ValueError:

@@ -178,9 +178,11 @@ def _as_input(value: NDArray[Any], port: Port, where: str) -> NDArray[Any]:
     if port.tensor.is_float or port.tensor.quantization is not None:
         if port.tensor.quantization is not None and value.dtype == NUMPY_TYPES[port.tensor.dtype]:
             return value
-        return value.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # Beyond float32 is infinity, which is refused.
+            return value.astype(np.float32, copy=False)
     dtype = np.dtype(NUMPY_TYPES[port.tensor.dtype])
-    cast = value.astype(dtype)
+    with np.errstate(invalid="ignore"):
+        cast = value.astype(dtype)
     if np.any(cast != value):
         raise DataError(
             f"{where}: dtype {value.dtype} does not fit the model's {port.tensor.dtype}",

@@ -1,10 +1,13 @@
 import hashlib
+import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +63,17 @@ def test_what_is_written_opens_again(folder):
     golden = bundle.golden()
     assert golden.tolerance == (1,) and len(golden.inputs) == 3
     assert np.array_equal(golden.inputs[2][0], [[2, 2]])
+
+
+def test_golden_vectors_that_unpack_to_terabytes_are_refused(tmp_path):
+    header = f"{{'descr': '|i1', 'fortran_order': False, 'shape': ({1 << 45},)}}".encode()
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w") as archive:
+        archive.writestr("in_0.npy", b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header)
+    files = {**FILES, "golden/inputs.npz": bomb.getvalue()}
+    bundle = write_bundle(tmp_path / "tiny", MANIFEST, files)
+    with pytest.raises(BundleError, match="35184372088832 bytes: more than"):
+        bundle.golden()
 
 
 def test_the_same_input_gives_the_same_bytes_anywhere(tmp_path):

@@ -114,6 +114,17 @@ def test_a_generator_that_was_not_read_to_its_end_is_reported(model):
     assert "yields more samples than were read" in messages(calibrate(model, samples))
 
 
+def test_what_no_token_can_be_stops():
+    m = Maker()
+    x, y = m.tensor("tokens", (1, 4), np.int32), m.tensor("y", (1, 4), np.int32)
+    m.op("RELU", [x], [y])
+    graph = read_graph(m.bytes([x], [y]))
+    for value in (np.nan, np.inf, 0.5, 1e30):
+        samples = checked(open_samples(np.full((3, 4), value), graph.inputs), graph)
+        with pytest.raises(DataError, match="does not fit the model's int32"):
+            samples.get(0)
+
+
 def test_text_and_complex_numbers_stop(model):
     for data in (np.full((60, 4), "a"), np.zeros((60, 4), np.complex64)):
         with pytest.raises(DataError, match="sample 0|holds text"):

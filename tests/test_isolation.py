@@ -26,9 +26,9 @@ class Patient:
     def stumble(self) -> None:
         raise ZeroDivisionError("by zero")
 
-    def die(self) -> None:
+    def die(self, number: int = 11) -> None:
         os.write(2, b"last words")
-        os.kill(os.getpid(), 11)
+        os.kill(os.getpid(), number)
 
     def sleep(self) -> None:
         time.sleep(60)
@@ -79,6 +79,11 @@ def test_a_crash_says_how_it_ended_and_what_was_printed(patient):
     with pytest.raises(WorkerCrash, match="SIGSEGV") as caught:
         patient.call("die", time_limit=20)
     assert "last words" in caught.value.hint
+
+
+def test_a_process_that_is_killed_says_what_that_mostly_is(patient):
+    with pytest.raises(WorkerCrash, match="SIGKILL, as when memory runs out"):
+        patient.call("die", 9, time_limit=20)
 
 
 def test_after_a_crash_the_next_call_starts_a_fresh_process(patient):

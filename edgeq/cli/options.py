@@ -151,6 +151,17 @@ def gather(
 ) -> Request:
     """One Request. Without a `model`, `project_file` or the nearest edgeq.toml, in this folder or
     above, is read."""
+    _refuse_empty(
+        {
+            "MODEL": model,
+            "--project": project_file,
+            "--calibration-data": calibration_data,
+            "the evaluation data": evaluation,
+            "--labels-csv": labels_csv,
+            "--image-scaling": image_scaling,
+            "--image-size": image_size,
+        }
+    )
     if model is not None and project_file is not None:
         raise UsageError("MODEL and --project exclude each other", hint="give one of them")
     project = None if model is not None else _project(project_file)
@@ -179,6 +190,13 @@ def gather(
         labels_csv=labels_csv or (project.evaluation.labels if project else None),
     )
     return Request(source, opening, data, project)
+
+
+def _refuse_empty(values: dict[str, str | None]) -> None:
+    """An option that is there but empty would pass for one that is not there."""
+    for name, value in values.items():
+        if value == "":
+            raise UsageError(f"{name} is empty", hint="is a variable of the shell not set?")
 
 
 def _project(file: str | None) -> Project:

@@ -213,7 +213,7 @@ def layer_errors(model: Model, conversion: Conversion, samples: Samples) -> list
         litert(model.tflite, "builtin", all_tensors=True) as reference,
         litert(conversion.tflite, "builtin", all_tensors=True) as converted,
     ):
-        for batch in batches(chosen):
+        for batch in batches(chosen, reference.batch):
             plain = [_as_float(s) for s in batch]
             stored = [stored_inputs(s, inputs) for s in batch]
             a = reference.infer("tensors", plain, list(pairs.values()))

@@ -46,7 +46,7 @@ class DataFile:
 
     def _next(self) -> Any:
         for value in self._values:
-            return _plain(value)
+            return _plain(value, self._path.name)
         return None
 
     def _own(self, function: Any) -> Any:
@@ -67,16 +67,19 @@ class DataFile:
         return f" (line {lines[-1]})" if lines else ""
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, source: str) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _array(v) for k, v in value.items()}
+        return {str(k): _array(v, source) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_array(v) for v in value]
-    return _array(value)
+        return [_array(v, source) for v in value]
+    return _array(value, source)
 
 
-def _array(value: Any) -> Any:
+def _array(value: Any, source: str) -> Any:
     array = np.asarray(value)
     if array.dtype.hasobject:
-        raise DataError(f"a sample holds {type(value).__name__}, which is no array of numbers")
+        raise DataError(
+            f"{source}: a sample holds {type(value).__name__}, which is no array of numbers",
+            hint="yield NumPy arrays, a list of them, or a dictionary by input name",
+        )
     return array
