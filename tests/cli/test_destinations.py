@@ -50,6 +50,7 @@ BUILD = ["build", "m.tflite", "-t", "host"]
         (["bench", "m.tflite", "--json", "hard.tflite"], "would overwrite what is read"),
         (["bench", "m.tflite", "--json", "soft.tflite"], "would overwrite what is read"),
         (["bench", "m.tflite", "--json", "build/../m.tflite"], "would overwrite what is read"),
+        (["bench", "m.tflite", "--json", ""], "--json: an empty name"),
         (["bench", "m.tflite", "--json", "x", "--csv", "x"], "--csv names the same file"),
         (["bench", "build/host", "--baseline", "m.tflite", "--csv", "m.tflite"], "is read"),
         ([*BUILD, "--json", "m.tflite"], "would overwrite what is read"),
