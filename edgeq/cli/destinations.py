@@ -25,14 +25,14 @@ def check_destinations(
     folders = [_real(path) for path in bundles]
     taken: dict[Path, str] = {}
     for option, destination in destinations.items():
+        if destination is None or _is_device(destination):
+            continue
         if destination == "":
             raise UsageError(f"{option}: an empty name", hint="name a file, or - for stdout")
-        if destination is None or destination == "-" or _is_device(destination):
-            continue
-        place = _real(Path(destination))
-        reason = _reason(place, given, folders)
+        place = Path("-") if destination == "-" else _real(Path(destination))
+        reason = None if destination == "-" else _reason(place, given, folders)
         if place in taken:
-            reason = f"{taken[place]} names the same file"
+            reason = f"{taken[place]} goes there too"
         if reason:
             raise UsageError(f"{option} {destination}: {reason}", hint="name another file")
         taken[place] = option
