@@ -281,7 +281,7 @@ def _changes(
     name = "instructions" if new.unit == "instructions" else "latency"
     scales = _common_scales(base, new)
     if scales is None:
-        notes.append(f"{new.title}: {base.unit} and {new.unit} have nothing in common")
+        notes.append(f"{new.title}: {base.unit} and {new.unit} cannot be compared")
     else:
         unit, before, after = scales
         values = (base.summary.median * before, new.summary.median * after)

@@ -126,7 +126,8 @@ def _circumstances(m: Measurement) -> str:
     engine = " ".join(filter(None, (m.engine, e.engine_version, e.kernels)))
     threads = None if e.threads is None else f"{e.threads} thread{'s' * (e.threads != 1)}"
     clock = f"{m.tick_hz / 1e6:g} MHz" if m.unit == "cycles" and m.tick_hz else None
-    facts = filter(None, (e.device, e.cpu, clock, e.arch, engine, threads, e.governor))
+    device = None if e.device == m.target else e.device
+    facts = filter(None, (device, e.cpu, clock, e.arch, engine, threads, e.governor))
     return f"{m.target}: {', '.join(facts)}"
 
 

@@ -80,6 +80,8 @@ def write_results(path: Path, results: Results) -> None:
 def _contradictions(m: Measurement) -> Iterator[str]:
     for key in _negatives(documents.encode(m), ""):
         yield f"{key} is negative"
+    if m.unit == "ns" and m.tick_hz != 1e9:
+        yield f"tick_hz is {_text(m.tick_hz)}, and its ticks are ns"
     if min(m.blocks) < 1:
         yield "a block without samples"
     if max(m.samples) >= 2**63:

@@ -64,6 +64,12 @@ def test_results_survive_the_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 
+def test_an_emulator_s_instructions_survive_the_file(tmp_path):
+    results = Results((measurement(unit="instructions", tick_hz=None),))
+    write_results(tmp_path / "r.json", results)
+    assert read_results(tmp_path / "r.json") == results
+
+
 def test_the_file_is_stable_small_and_says_what_it_is():
     text = to_json(Results((full(),)))
     assert text == to_json(Results((full(),)))
@@ -169,6 +175,8 @@ SUMMARY = {"low": 1014.0, "high": 1034.0, "confidence": 0.967}
         (broken(measurements__0__summary__median_interval__confidence=0.5), "(50.00%)"),
         (broken(measurements__0__verdict={"valid": True, "reasons": ["drift"]}), "its reasons"),
         (broken(measurements__0__verdict={"valid": False}), "does not fit its reasons"),
+        (broken(measurements__0__tick_hz=1e6), "tick_hz is 1000000, and its ticks are ns"),
+        (broken(measurements__0__tick_hz=None), "tick_hz is absent, and its ticks are ns"),
         (broken(measurements__0__blocks=[60, -10]), "blocks is negative"),
         (broken(measurements__0__blocks=[50, 0]), "a block without samples"),
         (broken(measurements__0__first=-1), "first is negative"),

@@ -19,7 +19,7 @@ from edgeq.errors import UsageError
 from edgeq.measurement import Measurement
 from edgeq.profile import profile_columns, profile_rows
 from edgeq.results import to_json
-from edgeq.targets import load_target
+from edgeq.targets import is_path, load_target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,10 +107,14 @@ def command(
                 hint="name one MODEL, or bundles without --target",
             )
         request = gather(subjects[0] if subjects else None, **options)
-        check_destinations(results, [*request.files, baseline])
         sources = [request.source]
         project = request.project
         kept = output or (None if port is None else project.output if project else "build")
+        check_destinations(
+            results,
+            [*request.files, baseline, *filter(is_path, targets)],
+            [Path(kept) / load_target(name).name for name in targets] if kept else (),
+        )
         recipe = Recipe(
             output=Path(kept) if kept else None,
             scheme=scheme or (project.scheme if project else None),

@@ -25,12 +25,14 @@ def check_destinations(
     folders = [_real(path) for path in bundles]
     taken: dict[Path, str] = {}
     for option, destination in destinations.items():
-        if destination is None or destination == "-" or _is_device(Path(destination)):
+        if destination is None or _is_device(destination):
             continue
-        place = _real(Path(destination))
-        reason = _reason(place, given, folders)
+        if destination == "":
+            raise UsageError(f"{option}: an empty name", hint="name a file, or - for stdout")
+        place = Path("-") if destination == "-" else _real(Path(destination))
+        reason = None if destination == "-" else _reason(place, given, folders)
         if place in taken:
-            reason = f"{taken[place]} names the same file"
+            reason = f"{taken[place]} goes there too"
         if reason:
             raise UsageError(f"{option} {destination}: {reason}", hint="name another file")
         taken[place] = option
@@ -53,15 +55,15 @@ def _reason(place: Path, inputs: list[Path], folders: list[Path]) -> str | None:
 def _is_of(place: Path, path: Path) -> bool:
     """Whether `place` is the file `path`, its FILE.py:function, or a file in the folder `path`."""
     real = _real(Path(re.sub(r"(\.py):\w+$", r"\1", str(path))))
-    if not (place.exists() and real.exists()):
+    if not (os.path.exists(place) and os.path.exists(real)):
         return place == real
     # What somebody put beside a bundle's own files is no part of what is read.
     is_inside = place.is_relative_to(real) and bundle_with(real / MANIFEST) is None
     return is_inside or place.samefile(real)
 
 
-def _is_device(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()
+def _is_device(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _real(path: Path) -> Path:

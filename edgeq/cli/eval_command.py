@@ -15,7 +15,7 @@ from edgeq.deployment import Recipe, evaluate_on
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.evaluation import Evaluation, evaluate
-from edgeq.targets import load_target
+from edgeq.targets import is_path, load_target
 
 
 @click.command("eval")
@@ -70,8 +70,13 @@ def command(
     edgeq eval net.tflite --data test.npz --target cortex-m4 --sim
     """
     request = gather(model, evaluation=data, evaluation_samples=None, **options)
-    check_destinations({"--json": json_file}, request.files)
     project = request.project
+    kept = output or (None if port is None else project.output if project else "build")
+    check_destinations(
+        {"--json": json_file},
+        [*request.files, target if target and is_path(target) else None],
+        [Path(kept) / load_target(target).name] if kept and target else (),
+    )
     scheme = scheme or (project.scheme if project else None)
     progress = console.Progress()
     if target is None and not sim and port is None:
@@ -87,7 +92,6 @@ def command(
         if not json_file or console.write_json(json_file, encode(result)):
             _show(result)
         return 0
-    kept = output or (None if port is None else project.output if project else "build")
     found = evaluate_on(
         request.source,
         request.data,

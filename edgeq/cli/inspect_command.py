@@ -10,7 +10,6 @@ from edgeq.bundle import MODEL, is_bundle, open_bundle
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
 from edgeq.documents import encode
-from edgeq.errors import UsageError
 from edgeq.inspection import Inspection, PortFact, inspect_graph, inspect_memory
 from edgeq.memory import draw_svg, draw_text
 from edgeq.models import open_model
@@ -43,7 +42,9 @@ def command(
 
     MODEL is a .tflite, a bundle, or a trained model (shown as the float .tflite it becomes).
     """
-    check_destinations({"--json": json_file}, [model, *filter(is_path, targets)])
+    check_destinations(
+        {"--json": json_file, "--memory-svg": svg_file}, [model, *filter(is_path, targets)]
+    )
     path = Path(model)
     if is_bundle(path):
         opened = open_model(path / MODEL, name=open_bundle(path).name)
@@ -51,8 +52,6 @@ def command(
         opened = open_model(path)
     chosen = [load_target(name) for name in targets] if targets else list_targets()
     plan = None
-    if json_file == svg_file == "-":
-        raise UsageError("--json - and --memory-svg - cannot share stdout", hint="name a file")
     if memory or svg_file:
         plan = inspect_memory(opened.graph, chosen if targets else [])
     result = inspect_graph(opened.graph, opened.name, chosen, plan)

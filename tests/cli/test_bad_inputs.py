@@ -306,6 +306,8 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     # Other commands
     ("bench of no bundle", lambda f: (f / "b").mkdir(), ["bench", "b"], 1, "saved_model.pb"),
     ("bench with no runs", nothing, ["bench", "m.tflite", "--num-runs", "0"], 2, "--num-runs"),
+    ("a name that is too long", nothing, ["bench", "a" * 300], 1, "File name too long"),
+    ("a model in a file", nothing, ["build", "m.tflite/x", "-t", "host"], 1, "Not a directory"),
     ("compare of other files", nothing, ["compare", "m.tflite", "m.tflite"], 1, "not UTF-8|JSON"),
     ("bench of nothing", nothing, ["bench", "--sim"], 2, "nothing to measure"),
     ("bench: baud alone", nothing, ["bench", "b", "--baud", "9600"], 2, "--baud goes with --port"),

@@ -50,7 +50,20 @@ BUILD = ["build", "m.tflite", "-t", "host"]
         (["bench", "m.tflite", "--json", "hard.tflite"], "would overwrite what is read"),
         (["bench", "m.tflite", "--json", "soft.tflite"], "would overwrite what is read"),
         (["bench", "m.tflite", "--json", "build/../m.tflite"], "would overwrite what is read"),
-        (["bench", "m.tflite", "--json", "x", "--csv", "x"], "--csv names the same file"),
+        (["bench", "m.tflite", "--json", ""], "--json: an empty name"),
+        (["bench", "m.tflite", "--json", "x", "--csv", "x"], "--csv goes there too"),
+        (["bench", "m.tflite", "--json", "-", "--csv", "-"], "--json -: --csv goes there too"),
+        (["inspect", "m.tflite", "--memory-svg", "m.tflite"], "what is read, m.tflite"),
+        (["inspect", "m.tflite", "--memory-svg", "build/host/README.md"], "a file of the bundle"),
+        (
+            ["bench", "m.tflite", "-t", "rpi", "-o", "kept", "--json", "kept/rpi/r.json"],
+            "a bundle that is about to be written",
+        ),
+        (
+            ["eval", "m.tflite", "--data", "d.npz", "-t", "mps2-an386", "--sim", "-o", "kept"]
+            + ["--json", "kept/mps2-an386/r.json"],
+            "a bundle that is about to be written",
+        ),
         (["bench", "build/host", "--baseline", "m.tflite", "--csv", "m.tflite"], "is read"),
         ([*BUILD, "--json", "m.tflite"], "would overwrite what is read"),
         ([*BUILD, "--json", "build/host/README.md"], "a file of the bundle"),
