@@ -34,7 +34,7 @@ from edgeq.measurement import (
     Speedup,
     State,
 )
-from edgeq.models import open_model
+from edgeq.models import check_ports, open_model
 from edgeq.schemes import scheme_of
 from edgeq.stats import block_ratio, judge, summarize
 from edgeq.tflite import read_graph
@@ -127,12 +127,14 @@ def bench(
         subjects = [_model_subject(path)]
     if baseline is not None:
         original = open_model(baseline)
+        check_ports(original.graph, original.source)
         subjects = [subjects[0], _beside(subjects[0], original.name, original.tflite)]
     return Results(tuple(measure(subjects, target="host", options=options, progress=progress)))
 
 
 def _model_subject(path: Path) -> Subject:
     model = open_model(path)
+    check_ports(model.graph, model.source)
     inputs = random_inputs(model.graph)
     return Subject(model.name, model.tflite, inputs, scheme_of(model.graph))
 
@@ -140,6 +142,7 @@ def _model_subject(path: Path) -> Subject:
 def _bundle_subjects(bundle: Bundle) -> list[Subject]:
     golden, tflite = bundle.golden(), bundle.tflite
     graph = read_graph(tflite, bundle.name)
+    check_ports(graph, bundle.name)
     subject = Subject(bundle.name, tflite, golden.inputs, scheme_of(graph), golden)
     _check_exactly(subject, graph, bundle)
     if bundle.baseline is None:

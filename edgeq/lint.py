@@ -95,7 +95,7 @@ class Lint:
             self._high[i] = max(self._high[i], float(high))
             if self._integers[i] and number < FEW_SAMPLES:
                 self._integers[i] = bool(np.all(value == np.round(value)))
-            value = np.ascontiguousarray(value)
+            value = np.asarray(value, order="C")
             digest.update(value.data)
             values.append(value)
         first = self._seen.setdefault(digest.digest(), number)
@@ -170,7 +170,8 @@ def _as_input(value: NDArray[Any], port: Port, where: str) -> NDArray[Any]:
     if port.tensor.is_float or port.tensor.quantization is not None:
         if port.tensor.quantization is not None and value.dtype == NUMPY_TYPES[port.tensor.dtype]:
             return value
-        return value.astype(np.float32, copy=False)
+        wanted = NUMPY_TYPES[port.tensor.dtype] if port.tensor.is_float else np.float32
+        return value.astype(wanted, copy=False)
     dtype = np.dtype(NUMPY_TYPES[port.tensor.dtype])
     cast = value.astype(dtype)
     if np.any(cast != value):

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 
 from edgeq.complexity import total_macs
-from edgeq.errors import WorkerError
+from edgeq.errors import ModelError, WorkerError
 from edgeq.golden import Golden
 from edgeq.graph import Graph
 from edgeq.integers import find_violations
@@ -43,7 +43,7 @@ def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Array
         kernels = "reference"
         try:
             outputs = _run_litert(tflite, kernels, inputs)
-        except WorkerError:
+        except (ModelError, WorkerError):
             kernels, exact = "builtin", False
             outputs = _run_litert(tflite, kernels, inputs)
         reference = f"LiteRT {version('ai-edge-litert')} {kernels} kernels"
