@@ -63,7 +63,10 @@ class Quantization:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """One tensor. `data` is None for activations, else a read-only view into the file."""
+    """One tensor. `data` is None for activations, else a read-only view into the file.
+
+    Types of less than a byte, and constants that are `is_sparse`, keep their coding there: bytes.
+    """
 
     index: int
     name: str
@@ -73,6 +76,7 @@ class Tensor:
     data: NDArray[Any] | None = None
     dynamic_dims: tuple[int, ...] = ()
     is_variable: bool = False
+    is_sparse: bool = False
 
     @property
     def is_constant(self) -> bool:

@@ -199,7 +199,7 @@ def _first_layer_divides(graph: Graph, port: Port) -> float | None:
             if op.name != "MUL":
                 return None
             for tensor in graph.main.input_tensors(op):
-                if tensor is not None and tensor.data is not None and tensor.elements == 1:
+                if tensor is not None and tensor.data is not None and tensor.data.size == 1:
                     factor = float(tensor.data.reshape(()))
                     return 1 / factor if 0 < factor <= 1 / 64 else None
             return None

@@ -37,7 +37,7 @@ class Operator:
 
     `types` are those of the main activation input (empty: nothing to check), `versions` the
     lowest and highest that the engine knows (None: it looks at none), `note` a limit that
-    neither shows. `weights` are types of constant weights beyond int8 and float; an engine that
+    neither shows. `weights` are codings of constants beyond plain bytes and words; an engine that
     looks at versions tells them by these. `resolver` is TFLM's MicroMutableOpResolver method;
     `wheel` says whether the tflite-micro Python wheel registers it.
     """
@@ -117,7 +117,7 @@ def find_gaps(graph: Graph, table: OperatorTable) -> list[Gap]:
     for number, subgraph in graph.reachable():
         for op in subgraph.ops:
             dtype = main_type(op, subgraph)
-            problem = _problem(op, dtype, small_weights(op, subgraph), table)
+            problem = _problem(op, dtype, coded_weights(op, subgraph), table)
             if problem:
                 gaps.append(Gap(op.index, op.name, op.version, dtype, *problem, number))
     return gaps
@@ -161,8 +161,8 @@ def _problem(
     if not operator.has_weights(weights):
         others = _others(op, dtype, weights, table)
         return (
-            f"{table.title} has {op.name} with int8 weights, not with {weights}",
-            _elsewhere(others, "quantize the float model with int8 weights"),
+            f"{table.title} has {op.name} with dense int8 weights, not with {weights} ones",
+            _elsewhere(others, "convert the float model with dense int8 weights"),
         )
     return None
 
@@ -199,11 +199,14 @@ def _other_scheme(dtype: str, types: tuple[str, ...]) -> str:
     return "replace the layer, or move it out of the model"
 
 
-def small_weights(op: Op, subgraph: Subgraph) -> str | None:
-    """The type of the operator's constant weights where it has less than 8 bits, else None."""
+def coded_weights(op: Op, subgraph: Subgraph) -> str | None:
+    """How the operator's constants are coded where a kernel must know: int2, int4 or sparse."""
     for tensor in subgraph.input_tensors(op):
-        if tensor is not None and tensor.is_constant and tensor.dtype in ("int2", "int4"):
-            return tensor.dtype
+        if tensor is not None and tensor.is_constant:
+            if tensor.is_sparse:
+                return "sparse"
+            if tensor.dtype in ("int2", "int4"):
+                return tensor.dtype
     return None
 
 

@@ -145,8 +145,37 @@ def test_an_engine_without_int4_weights_says_so():
     graph = read_graph(dense("int4", NIBBLES))
     assert find_gaps(graph, load_table("tflm")) == find_gaps(graph, load_table("litert")) == []
     (gap,) = find_gaps(graph, load_table("aot"))
-    assert gap.reason == "edgeq's engine aot has FULLY_CONNECTED with int8 weights, not with int4"
+    assert gap.reason == (
+        "edgeq's engine aot has FULLY_CONNECTED with dense int8 weights, not with int4 ones"
+    )
     assert "TensorFlow Lite Micro have it" in gap.hint
+
+
+def sparse_dense() -> bytes:
+    """A dense layer of 2 weights out of 8, as the schema codes them: rows, and their columns."""
+    m = Maker()
+    x, y = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("y", (1, 2), np.int8, 0.1)
+    w = m.tensor("w", (2, 4), np.int8, 0.1, data=np.ones(2))
+    rows, columns = schema.DimensionMetadataT(), schema.DimensionMetadataT()
+    rows.format, rows.denseSize = schema.DimensionType.DENSE, 2
+    columns.format = schema.DimensionType.SPARSE_CSR
+    columns.arraySegmentsType = columns.arrayIndicesType = schema.SparseIndexVector.Int32Vector
+    columns.arraySegments, columns.arrayIndices = schema.Int32VectorT(), schema.Int32VectorT()
+    columns.arraySegments.values = np.array([0, 1, 2], np.int32)
+    columns.arrayIndices.values = np.array([0, 3], np.int32)
+    sparsity = schema.SparsityParametersT()
+    sparsity.traversalOrder = np.array([0, 1], np.int32)
+    sparsity.dimMetadata = [rows, columns]
+    m.tensors[w].sparsity = sparsity
+    m.op("FULLY_CONNECTED", [x, w, -1], [y], schema.FullyConnectedOptionsT(), 8)
+    return m.bytes([x], [y])
+
+
+@pytest.mark.parametrize("table", ["aot", "tflm"])
+def test_sparse_weights_are_no_microcontroller_s(table):
+    graph = read_graph(sparse_dense())
+    assert find_violations(graph) == [] and find_gaps(graph, load_table("litert")) == []
+    assert "not with sparse ones" in find_gaps(graph, load_table(table))[0].reason
 
 
 def test_int4_weights_are_built_for_what_runs_them(tmp_path, monkeypatch, capsys):

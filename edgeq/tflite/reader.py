@@ -132,6 +132,7 @@ class _Reader:
             data=self._data(table, shape, dtype, where),
             dynamic_dims=tuple(i for i, d in enumerate(signature) if d < 0),
             is_variable=table.scalar(5, "bool", False),
+            is_sparse=table.has(6),
         )
 
     def _data(
