@@ -19,7 +19,7 @@ from edgeq.environment import describe_host
 from edgeq.errors import DataError, UsageError, VerificationError, WorkerTimeout
 from edgeq.golden import Golden
 from edgeq.graph import Graph
-from edgeq.inputs import Arrays, describe_inputs, random_inputs, refuse_huge, translate_inputs
+from edgeq.inputs import Arrays, describe_inputs, random_inputs, translate_inputs
 from edgeq.interpreters import has_tflm, inference_limit, late, litert, run, tflm
 from edgeq.isolation import Worker
 from edgeq.measurement import (
@@ -31,7 +31,7 @@ from edgeq.measurement import (
     Speedup,
     State,
 )
-from edgeq.models import open_model
+from edgeq.models import check_ports, open_model
 from edgeq.outputs import compare_outputs, tolerances_of
 from edgeq.schemes import scheme_of
 from edgeq.stats import block_ratio, judge, summarize
@@ -125,13 +125,14 @@ def bench(
         subjects = [_model_subject(path)]
     if baseline is not None:
         original = open_model(baseline)
+        check_ports(original.graph, original.source)
         subjects = [subjects[0], _beside(subjects[0], original.name, original.tflite)]
     return Results(tuple(measure(subjects, target="host", options=options, progress=progress)))
 
 
 def _model_subject(path: Path) -> Subject:
     model = open_model(path)
-    refuse_huge(model.graph, model.source)
+    check_ports(model.graph, model.source)
     inputs = random_inputs(model.graph)
     return Subject(model.name, model.tflite, inputs, scheme_of(model.graph))
 
@@ -139,7 +140,7 @@ def _model_subject(path: Path) -> Subject:
 def _bundle_subjects(bundle: Bundle) -> list[Subject]:
     tflite = bundle.tflite
     graph = read_graph(tflite, bundle.name)
-    refuse_huge(graph, bundle.name)
+    check_ports(graph, bundle.name)
     golden = bundle.golden()
     subject = Subject(bundle.name, tflite, golden.inputs, scheme_of(graph), golden)
     _check_exactly(subject, graph, bundle)

@@ -89,7 +89,7 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
         for batch in batches(judge.checked(samples), ranges.batch):
             for sample in batch:
                 for value in sample:
-                    digest.update(np.ascontiguousarray(value).data)
+                    digest.update(np.asarray(value, order="C").data)
             ranges.infer("feed", batch)
             done += len(batch)
             if progress:

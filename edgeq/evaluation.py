@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeq.bundle import is_bundle, open_bundle
 from edgeq.errors import UsageError
 from edgeq.graph import Graph
-from edgeq.inputs import refuse_huge
+from edgeq.models import check_ports
 from edgeq.pipeline import Data, Opening, Progress, checked, prepare
 from edgeq.samples import Samples, open_samples
 from edgeq.schemes import scheme_of
@@ -50,7 +50,7 @@ def evaluate(
     if is_bundle(Path(source)):
         bundle = open_bundle(Path(source))
         graph = read_graph(bundle.tflite, bundle.name)
-        refuse_huge(graph, bundle.name)
+        check_ports(graph, bundle.name)
         samples = open_samples(
             data.evaluation, graph.inputs, images=data.images, labels=data.labels_csv
         )

@@ -7,7 +7,7 @@ Nothing here knows how the file is encoded (edgeq.tflite.reader does) or what an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,10 @@ class Quantization:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """One tensor. `data` is None for activations, else a read-only view into the file."""
+    """One tensor. `data` is None for activations, else a read-only view into the file.
+
+    Types of less than a byte, and constants that are `is_sparse`, keep their coding there: bytes.
+    """
 
     index: int
     name: str
@@ -73,6 +76,7 @@ class Tensor:
     data: NDArray[Any] | None = None
     dynamic_dims: tuple[int, ...] = ()
     is_variable: bool = False
+    is_sparse: bool = False
 
     @property
     def is_constant(self) -> bool:
@@ -160,7 +164,7 @@ class Graph:
 
     @property
     def inputs(self) -> tuple[Port, ...]:
-        """The main subgraph's inputs, in its order, by their signature names."""
+        """The main subgraph's inputs, in its order, by their signature names, made unique."""
         return self._ports(self.main.inputs, "inputs")
 
     @property
@@ -186,11 +190,19 @@ class Graph:
             if signature.subgraph == 0:
                 names = {index: name for name, index in getattr(signature, side)}
                 break
-        return tuple(
-            Port(names.get(i) or _plain_name(self.main.tensors[i].name, side, n), tensor)
-            for n, i in enumerate(indexes)
-            for tensor in [self.main.tensors[i]]
-        )
+        tensors = [self.main.tensors[i] for i in indexes]
+        found = [names.get(t.index) or _plain_name(t.name, side, n) for n, t in enumerate(tensors)]
+        return tuple(Port(n, t) for n, t in zip(unique_names(found), tensors, strict=True))
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """`names`, those that occur more than once with their position behind them."""
+    made: list[str] = []
+    for i, name in enumerate(names):
+        while names.count(name) > 1 or name in made:
+            name = f"{name}_{i}"
+        made.append(name)
+    return made
 
 
 def _plain_name(tensor_name: str, side: str, position: int) -> str:

@@ -12,6 +12,9 @@ from edgeq.graph import Graph, Op, Quantization, Subgraph, Tensor
 
 _ALLOWED = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint32", "bool", "resource"})
 
+_SMALL_WEIGHTS = frozenset({"int2", "int4"})
+"""What constants may be too: kernels widen them to int8. As activations no kernel takes them."""
+
 _FIXED_INT8 = {
     "L2_NORMALIZATION": (1 / 128, 0),
     "LOGISTIC": (1 / 256, -128),
@@ -135,18 +138,25 @@ def _judge(subgraph: Subgraph, op: Op) -> Iterator[tuple[str, str, bool]]:
     if op.name == "QUANTIZE" and inputs and inputs[0].is_float:
         yield "an island: floats are turned into integers here", _island_cure(subgraph, op), True
     if floats:
-        hybrid = any(t.is_constant and t.dtype == "int8" for t in inputs)
-        if hybrid:
+        weights = [
+            t.dtype for t in inputs if t.is_constant and t.dtype in _SMALL_WEIGHTS | {"int8"}
+        ]
+        if weights:
             yield (
-                f"hybrid: int8 weights, but {floats[0].dtype} activations",
+                f"hybrid: {weights[0]} weights, but {floats[0].dtype} activations",
                 "build with --scheme int8 and calibration data",
                 True,
             )
         yield f"works on {floats[0].dtype} ({_short(floats[0].name)})", cure, True
     for tensor in inputs + outputs:
-        if tensor.dtype not in _ALLOWED:
+        is_weights = tensor.is_constant and tensor.dtype in _SMALL_WEIGHTS
+        if tensor.dtype not in _ALLOWED and not is_weights:
             yield f"works on {tensor.dtype}, which no integer kernel takes", cure, True
-        if tensor.dtype in ("int8", "int16") and tensor.quantization is None and op.name != "CAST":
+        if (
+            (tensor.dtype in ("int8", "int16") or is_weights)
+            and tensor.quantization is None
+            and op.name != "CAST"
+        ):
             yield (
                 f"{_short(tensor.name)} is {tensor.dtype} without a scale",
                 "calibrate with samples that reach this layer",
@@ -163,7 +173,7 @@ def _judge_meaning(
         data, weights = (inputs[2], inputs[1]) if op.name == "TRANSPOSE_CONV" else inputs[:2]
         if (
             weights.quantization
-            and weights.dtype == "int8"
+            and weights.dtype in _SMALL_WEIGHTS | {"int8"}
             and any(weights.quantization.zero_points)
         ):
             yield "its weights have a zero point other than 0", cure, False

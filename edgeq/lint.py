@@ -103,7 +103,7 @@ class Lint:
             self._high[i] = max(self._high[i], float(high))
             if self._integers[i] and number < FEW_SAMPLES:
                 self._integers[i] = bool(np.all(value == np.round(value)))
-            value = np.ascontiguousarray(value)
+            value = np.asarray(value, order="C")
             digest.update(value.data)
             values.append(value)
         first = self._seen.setdefault(digest.digest(), number)
@@ -178,8 +178,9 @@ def _as_input(value: NDArray[Any], port: Port, where: str) -> NDArray[Any]:
     if port.tensor.is_float or port.tensor.quantization is not None:
         if port.tensor.quantization is not None and value.dtype == NUMPY_TYPES[port.tensor.dtype]:
             return value
-        with np.errstate(over="ignore"):  # Beyond float32 is infinity, which is refused.
-            return value.astype(np.float32, copy=False)
+        wanted = NUMPY_TYPES[port.tensor.dtype] if port.tensor.is_float else np.float32
+        with np.errstate(over="ignore"):  # Beyond its range is infinity, which is refused.
+            return value.astype(wanted, copy=False)
     dtype = np.dtype(NUMPY_TYPES[port.tensor.dtype])
     with np.errstate(invalid="ignore"):
         cast = value.astype(dtype)
@@ -208,7 +209,7 @@ def _first_layer_divides(graph: Graph, port: Port) -> float | None:
             if op.name != "MUL":
                 return None
             for tensor in graph.main.input_tensors(op):
-                if tensor is not None and tensor.data is not None and tensor.elements == 1:
+                if tensor is not None and tensor.data is not None and tensor.data.size == 1:
                     factor = float(tensor.data.reshape(()))
                     return 1 / factor if 0 < factor <= 1 / 64 else None
             return None

@@ -18,11 +18,13 @@ from edgeq.errors import (
     WorkerError,
 )
 from edgeq.extras import install_line
-from edgeq.graph import Graph
+from edgeq.graph import NUMPY_TYPES, Graph
+from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
 from edgeq.tflite import read_graph
-from edgeq.tflite.writer import with_batch_of_one, with_signature
+from edgeq.tflite.reader import has_data_outside
+from edgeq.tflite.writer import with_batch_of_one, with_data_inside, with_signature
 
 EXPORT_ROUTES = ("frozen graph", "SavedModel")
 """How Keras models and SavedModels become a .tflite, in the order tried."""
@@ -145,6 +147,42 @@ def open_model(
     return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
 
 
+def check_ports(graph: Graph, source: str) -> None:
+    """Raise ModelError for an input or output of `graph` that edgeq can give no values to.
+
+    Such a model can be looked at, but not run: text, handles, types of less than a byte, complex
+    numbers, shapes without elements, and huge ones. Output shapes that are wrong show only when
+    it runs.
+    """
+    if not graph.inputs:
+        raise ModelError(
+            f"{source}: the model has no inputs, so it computes the same every time",
+            hint="export it again with its inputs",
+        )
+    for side, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        for port in ports:
+            dtype, shape = port.tensor.dtype, list(port.tensor.shape)
+            if dtype not in NUMPY_TYPES or dtype.startswith("complex"):
+                raise ModelError(
+                    f"{source}: {side} {port.name!r} is {dtype} {shape}, a type that edgeq cannot "
+                    "run a model with",
+                    hint="export the model with integer, float or bool inputs and outputs; "
+                    "edgeq inspect shows it as it is",
+                )
+            if port.tensor.elements == 0 and not port.tensor.dynamic_dims:
+                raise ModelError(
+                    f"{source}: {side} {port.name!r} of shape {shape} has no elements",
+                    hint="export the model again with the shapes that it is run with",
+                )
+        if side == "input" and any(p.tensor.is_constant for p in ports):
+            name = next(p.name for p in ports if p.tensor.is_constant)
+            raise ModelError(
+                f"{source}: input {name!r} is a constant in the file, so it can take no values",
+                hint="export the model again",
+            )
+    refuse_huge(graph, source)
+
+
 def _format(path: Path) -> str:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
@@ -229,14 +267,15 @@ def _prepare_tflite(
         )
     graph = read_graph(tflite, source)
     done = []
+    if has_data_outside(tflite):
+        tflite = with_data_inside(tflite, source)
+        done.append("constants moved into the flatbuffer")
     if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
         tflite = with_batch_of_one(tflite, source)
         done.append("batch fixed to 1")
     if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
-        tflite = with_signature(
-            tflite, DEFAULT_SIGNATURE, _unique(inputs), _unique(outputs), source
-        )
+        tflite = with_signature(tflite, DEFAULT_SIGNATURE, inputs, outputs, source)
         done.append("signature added")
     return tflite, ", ".join(done) or "opened as it is"
 
@@ -262,17 +301,7 @@ def _rename_outputs(
             hint=f"give one name each, all different, for: {', '.join(old)}",
         )
     key = graph.signatures[0].key if graph.signatures else DEFAULT_SIGNATURE
-    return with_signature(tflite, key, _unique([p.name for p in graph.inputs]), new, source)
-
-
-def _unique(names: list[str]) -> list[str]:
-    """`names`, those that occur twice with their position behind them."""
-    made: list[str] = []
-    for i, name in enumerate(names):
-        while names.count(name) > 1 or name in made:
-            name = f"{name}_{i}"
-        made.append(name)
-    return made
+    return with_signature(tflite, key, [p.name for p in graph.inputs], new, source)
 
 
 def _export(

@@ -37,18 +37,23 @@ class Operator:
 
     `types` are those of the main activation input (empty: nothing to check), `versions` the
     lowest and highest that the engine knows (None: it looks at none), `note` a limit that
-    neither shows. `resolver` is TFLM's MicroMutableOpResolver method; `wheel` says whether
-    the tflite-micro Python wheel registers it.
+    neither shows. `weights` are codings of constants beyond plain bytes and words; an engine that
+    looks at versions tells them by these. `resolver` is TFLM's MicroMutableOpResolver method;
+    `wheel` says whether the tflite-micro Python wheel registers it.
     """
 
     types: tuple[str, ...] = ()
     versions: tuple[int, int] | None = None
+    weights: tuple[str, ...] = ()
     note: str | None = None
     resolver: str | None = None
     wheel: bool = False
 
     def has_version(self, version: int) -> bool:
         return self.versions is None or self.versions[0] <= version <= self.versions[1]
+
+    def has_weights(self, dtype: str | None) -> bool:
+        return self.versions is not None or dtype is None or dtype in self.weights
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def find_gaps(graph: Graph, table: OperatorTable) -> list[Gap]:
     for number, subgraph in graph.reachable():
         for op in subgraph.ops:
             dtype = main_type(op, subgraph)
-            problem = _problem(op, dtype, table)
+            problem = _problem(op, dtype, coded_weights(op, subgraph), table)
             if problem:
                 gaps.append(Gap(op.index, op.name, op.version, dtype, *problem, number))
     return gaps
@@ -125,7 +130,9 @@ def notes(graph: Graph, table: OperatorTable) -> dict[str, str]:
     return {name: note for name, note in sorted(found.items()) if note}
 
 
-def _problem(op: Op, dtype: str | None, table: OperatorTable) -> tuple[str, str] | None:
+def _problem(
+    op: Op, dtype: str | None, weights: str | None, table: OperatorTable
+) -> tuple[str, str] | None:
     """The reason why `table` cannot run `op`, with a hint; None when it can."""
     if op.name.startswith(CUSTOM):
         return (
@@ -134,11 +141,11 @@ def _problem(op: Op, dtype: str | None, table: OperatorTable) -> tuple[str, str]
         )
     operator = table.operators.get(op.name)
     if operator is None:
-        others = [t.title for t in _other_tables(table) if _runs(op, dtype, t)]
+        others = _others(op, dtype, weights, table)
         return f"{table.title} has no {op.name}", _elsewhere(others, "replace the layer")
     if not operator.has_version(op.version):
         assert operator.versions is not None
-        others = [t.title for t in _other_tables(table) if _runs(op, dtype, t)]
+        others = _others(op, dtype, weights, table)
         low, high = operator.versions
         known = f"version {low}" if low == high else f"versions {low} to {high}"
         return (
@@ -146,25 +153,34 @@ def _problem(op: Op, dtype: str | None, table: OperatorTable) -> tuple[str, str]
             _elsewhere(others, "convert with an older TensorFlow"),
         )
     if dtype is not None and operator.types and dtype not in operator.types:
-        others = [t.title for t in _other_tables(table) if _runs(op, dtype, t)]
+        others = _others(op, dtype, weights, table)
         return (
             f"{table.title} has {op.name} for {', '.join(operator.types)}, not for {dtype}",
             _elsewhere(others, _other_scheme(dtype, operator.types)),
         )
+    if not operator.has_weights(weights):
+        others = _others(op, dtype, weights, table)
+        return (
+            f"{table.title} has {op.name} with dense int8 weights, not with {weights} ones",
+            _elsewhere(others, "convert the float model with dense int8 weights"),
+        )
     return None
 
 
-def _runs(op: Op, dtype: str | None, table: OperatorTable) -> bool:
+def _others(op: Op, dtype: str | None, weights: str | None, table: OperatorTable) -> list[str]:
+    """The titles of the other tables that can run `op`."""
+    others = [load_table(name) for name in table_names() if name != table.name]
+    return [t.title for t in others if _runs(op, dtype, weights, t)]
+
+
+def _runs(op: Op, dtype: str | None, weights: str | None, table: OperatorTable) -> bool:
     operator = table.operators.get(op.name)
     return (
         operator is not None
         and operator.has_version(op.version)
         and (dtype is None or not operator.types or dtype in operator.types)
+        and operator.has_weights(weights)
     )
-
-
-def _other_tables(table: OperatorTable) -> list[OperatorTable]:
-    return [load_table(name) for name in table_names() if name != table.name]
 
 
 def _elsewhere(titles: list[str], otherwise: str) -> str:
@@ -181,6 +197,17 @@ def _other_scheme(dtype: str, types: tuple[str, ...]) -> str:
     if dtype == "uint8" and "int8" in types:
         return "convert the float model again: uint8 is TFLite's old scheme, int8 the present one"
     return "replace the layer, or move it out of the model"
+
+
+def coded_weights(op: Op, subgraph: Subgraph) -> str | None:
+    """How the operator's constants are coded where a kernel must know: int2, int4 or sparse."""
+    for tensor in subgraph.input_tensors(op):
+        if tensor is not None and tensor.is_constant:
+            if tensor.is_sparse:
+                return "sparse"
+            if tensor.dtype in ("int2", "int4"):
+                return tensor.dtype
+    return None
 
 
 def main_type(op: Op, subgraph: Subgraph) -> str | None:

@@ -12,9 +12,8 @@ from edgeq.conversion import Conversion, convert
 from edgeq.errors import UsageError
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
-from edgeq.inputs import refuse_huge
 from edgeq.lint import Lint
-from edgeq.models import Model, needs_tensorflow, open_model, tensorflow_session
+from edgeq.models import Model, check_ports, needs_tensorflow, open_model, tensorflow_session
 from edgeq.samples import Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of
 
@@ -93,7 +92,7 @@ def prepare(
             allow_lambda=opening.allow_lambda,
             tensorflow=session,
         )
-        refuse_huge(model.graph, model.source)
+        check_ports(model.graph, model.source)
         if wanted is None:
             wanted = scheme_of(model.graph) if model.is_quantized else default_scheme
         if session is None and not model.is_quantized and wanted != "float32":

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import numpy as np
 
 from edgeq.complexity import total_macs
-from edgeq.errors import EdgeqError, WorkerError, WorkerTimeout
+from edgeq.errors import EdgeqError, ModelError, WorkerError, WorkerTimeout
 from edgeq.golden import Golden
 from edgeq.graph import Graph
 from edgeq.integers import find_violations
@@ -49,7 +49,7 @@ def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Array
             outputs = _run_litert(tflite, kernels, inputs)
         except WorkerTimeout:
             raise  # Other kernels would not end either.
-        except WorkerError:
+        except (ModelError, WorkerError):
             kernels, exact = "builtin", False
             outputs = _run_litert(tflite, kernels, inputs)
         reference = f"LiteRT {version('ai-edge-litert')} {kernels} kernels"

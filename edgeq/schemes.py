@@ -29,6 +29,12 @@ INTEGER_SCHEMES = frozenset({"int8", "int16x8", "uint8"})
 """uint8 is TFLite's old scheme: such files are opened and proved, but no longer made."""
 
 
+_INTEGERS = {"int8": "int8", "int16": "int16x8", "uint8": "uint8"}
+"""Type of the activations -> scheme."""
+
+_WEIGHTS = frozenset({"int2", "int4", "int8", "uint8"})
+
+
 def scheme_named(name: str) -> str:
     """The scheme that `name` or one of its aliases stands for. Raises UsageError."""
     scheme = ALIASES.get(name.lower(), name.lower())
@@ -42,15 +48,30 @@ def scheme_named(name: str) -> str:
 
 
 def scheme_of(graph: Graph) -> str:
-    """What a .tflite file looks like: int8, uint8, int16x8, dynamic, float16 or float32."""
-    tensors = [
-        t for _, s in graph.reachable() for op in s.ops for i in op.tensors for t in [s.tensors[i]]
-    ]
-    computed = {t.dtype for t in tensors if not t.is_constant and t.quantization}
-    constant = {t.dtype for t in tensors if t.is_constant and (t.quantization or t.is_float)}
-    for dtype, scheme in (("int16", "int16x8"), ("int8", "int8"), ("uint8", "uint8")):
-        if dtype in computed:
-            return scheme
-    if "int8" in constant:
+    """What a .tflite file looks like: int8, uint8, int16x8, dynamic, float16 or float32.
+
+    A network may mix its types: int8 with one layer in int16, an int8 network behind an input of
+    uint8. What most of its convolutions and dense layers work on (operators with quantized
+    weights) names the scheme; where there are none, or as many of each, most of the activations
+    do, then the first input, then the order int8, int16x8, uint8.
+    """
+    weighted: list[str] = []
+    every: list[str] = []
+    constant: set[str] = set()
+    for _, subgraph in graph.reachable():
+        for op in subgraph.ops:
+            tensors = [subgraph.tensors[i] for i in op.tensors]
+            weights = {t.dtype for t in tensors if t.is_constant and (t.quantization or t.is_float)}
+            active = [t.dtype for t in tensors if not t.is_constant and t.quantization]
+            constant |= weights
+            every += active
+            if weights & _WEIGHTS:
+                weighted += active
+    first = [port.tensor.dtype for port in graph.inputs[:1]]
+    found = [dtype for dtype in _INTEGERS if dtype in every]
+    if found:
+        votes = (weighted, every, first)
+        return _INTEGERS[max(found, key=lambda dtype: [v.count(dtype) for v in votes])]
+    if constant & _WEIGHTS:
         return "dynamic"
     return "float16" if "float16" in constant else "float32"

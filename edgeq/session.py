@@ -297,7 +297,7 @@ class Session:
         )
 
     def _load(self, sample: Arrays) -> None:
-        data = tuple(np.ascontiguousarray(v).tobytes() for v in sample)
+        data = tuple(np.asarray(v).tobytes() for v in sample)
         sizes = [t.bytes for t in self._facts.inputs]
         if [len(d) for d in data] != sizes:
             raise DataError(

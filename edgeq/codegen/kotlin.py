@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgeq import resources
@@ -52,7 +51,7 @@ def _golden_files(export: Export) -> list[tuple[str, bytes]]:
 
 
 def _little_endian(values: NDArray[Any]) -> bytes:
-    return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return values.astype(values.dtype.newbyteorder("<")).tobytes()
 
 
 def _model(export: Export, name: str) -> str:

@@ -390,7 +390,7 @@ def _golden_type(tensor: Tensor) -> str:
 
 
 def _numbers(values: NDArray[Any]) -> list[str]:
-    flat = np.ascontiguousarray(values).reshape(-1)
+    flat = np.asarray(values, order="C").reshape(-1)
     bits = _BITS.get(flat.dtype.name)
     if bits is not None:
         width = 2 * flat.dtype.itemsize

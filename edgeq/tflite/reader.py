@@ -35,6 +35,20 @@ def read_graph(data: bytes, name: str = "model") -> Graph:
     return _Reader(file, file.root()).graph()
 
 
+def has_data_outside(data: bytes) -> bool:
+    """Whether some of the model's constants lie behind the flatbuffer; for what read_graph took."""
+    return any(_outside(buffer)[1] for buffer in File(data, "model").root().tables(4))
+
+
+def _outside(buffer: Table) -> tuple[int, int]:
+    """Offset and size of data behind the flatbuffer, (0, 0) where there is none.
+
+    Offsets of 0 and 1 are placeholders of writers.
+    """
+    offset, size = buffer.scalar(1, "u64"), buffer.scalar(2, "u64")
+    return (offset, size) if offset > 1 else (0, 0)
+
+
 class _Reader:
     """What all parts of one file share while it is read."""
 
@@ -65,8 +79,8 @@ class _Reader:
         return graph
 
     def _buffer(self, table: Table) -> NDArray[np.uint8] | None:
-        offset, size = table.scalar(1, "u64"), table.scalar(2, "u64")
-        if offset > 1:  # Models beyond 2 GB keep their data behind the flatbuffer.
+        offset, size = _outside(table)
+        if size:  # Models beyond 2 GB keep their data behind the flatbuffer.
             if offset + size > len(self.file.data):
                 raise self.file.damaged(f"a buffer of {size} bytes at {offset} runs past its end")
             return np.frombuffer(self.file.data, np.uint8, count=size, offset=offset)
@@ -88,8 +102,11 @@ class _Reader:
                 f"{where} has {len(subgraph.ops)} operators, {len(subgraph.inputs)} inputs and "
                 f"{len(subgraph.outputs)} outputs, more than any network for a device"
             )
-        if not subgraph.outputs:
+        if not subgraph.outputs and index == 0:  # What CALL_ONCE calls may have none.
             raise self._wrong(f"{where} has no outputs")
+        for i in subgraph.inputs:
+            if subgraph.inputs.count(i) > 1:
+                raise self._wrong(f"{where} lists tensor {i} ({tensors[i].name}) twice as an input")
         self._check_order(subgraph, where)
         return subgraph
 
@@ -115,6 +132,7 @@ class _Reader:
             data=self._data(table, shape, dtype, where),
             dynamic_dims=tuple(i for i, d in enumerate(signature) if d < 0),
             is_variable=table.scalar(5, "bool", False),
+            is_sparse=table.has(6),
         )
 
     def _data(

@@ -89,6 +89,12 @@ def with_batch_of_one(tflite: bytes, name: str = "model") -> bytes:
     return _pack(model, name)
 
 
+def with_data_inside(tflite: bytes, name: str = "model") -> bytes:
+    """The model with all its constants in the flatbuffer, where every engine finds them."""
+    _, model = _unpack(tflite, name)
+    return _pack(model, name)
+
+
 def _indexes(vector: Any) -> list[int]:
     return [] if vector is None else [int(i) for i in vector]
 

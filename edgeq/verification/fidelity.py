@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.conversion import Conversion
-from edgeq.errors import DataError, UsageError, VerificationError
+from edgeq.errors import DataError, ModelError, UsageError, VerificationError
 from edgeq.graph import Graph, Port, Tensor
 from edgeq.inputs import real_outputs, stored_inputs
 from edgeq.interpreters import batches, litert, run
 from edgeq.models import Model
 from edgeq.quantization import dequantize
-from edgeq.samples import Arrays, Samples
+from edgeq.samples import Samples
+from edgeq.tflite import read_graph
 
 LAYER_SAMPLES = 16
 WORST_DB = -999.0
@@ -93,9 +94,11 @@ def measure_fidelity(
     have been used for calibration."""
     check_labels(samples, graph)
     inputs, outputs = graph.inputs, graph.outputs
+    original = read_graph(float_tflite, "the float model")
+    _check_shapes(original, graph)
     tallies = [_Tally(port) for port in outputs]
     with litert(float_tflite) as reference, litert(tflite) as converted:
-        expected = run(reference, (_as_float(s) for s in samples))
+        expected = run(reference, (stored_inputs(s, original.inputs) for s in samples))
         got = run(converted, (stored_inputs(s, inputs) for s in samples))
         for number, (a, b) in enumerate(zip(expected, got, strict=True)):
             label = None if samples.labels is None else int(samples.labels[number])
@@ -128,6 +131,19 @@ def measure_accuracy(tflite: bytes, graph: Graph, samples: Samples) -> float:
             for o, label in zip(outputs, samples.labels, strict=True)
         )
     return right / len(samples)
+
+
+def _check_shapes(original: Graph, graph: Graph) -> None:
+    """Raise VerificationError when the float model and the converted one differ in their ports."""
+    for side in ("inputs", "outputs"):
+        wanted, found = (
+            [list(p.tensor.shape) for p in getattr(g, side)] for g in (original, graph)
+        )
+        if wanted != found:
+            raise VerificationError(
+                f"the converted model's {side} have the shapes {found}, the float model's {wanted}",
+                hint="export the model again with fixed shapes",
+            )
 
 
 def check_labels(samples: Samples, graph: Graph) -> None:
@@ -214,13 +230,19 @@ def layer_errors(model: Model, conversion: Conversion, samples: Samples) -> list
         litert(conversion.tflite, "builtin", all_tensors=True) as converted,
     ):
         for batch in batches(chosen, reference.batch):
-            plain = [_as_float(s) for s in batch]
+            plain = [stored_inputs(s, model.graph.inputs) for s in batch]
             stored = [stored_inputs(s, inputs) for s in batch]
             a = reference.infer("tensors", plain, list(pairs.values()))
             b = converted.infer("tensors", stored, list(pairs))
             for wanted, found in zip(a, b, strict=True):
                 for index, x, q in zip(pairs, wanted, found, strict=True):
                     y = dequantize(q, tensors[index]).astype(np.float64)
+                    if x.size != y.size:
+                        raise ModelError(
+                            f"tensor {tensors[index].name} is {list(x.shape)} when computed in "
+                            f"float and {list(y.shape)} when converted, other than in the file",
+                            hint="export the model again with fixed shapes",
+                        )
                     x = x.astype(np.float64).reshape(y.shape)
                     signal[index] += float(np.sum(x * x))
                     noise[index] += float(np.sum((x - y) ** 2))
@@ -243,10 +265,6 @@ def decibels(signal: float, noise: float) -> float:
     if not (math.isfinite(signal) and math.isfinite(noise)):
         return -math.inf
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
-
-
-def _as_float(sample: Arrays) -> Arrays:
-    return tuple(np.ascontiguousarray(v) for v in sample)
 
 
 def _matching(float_graph: Graph, graph: Graph) -> dict[int, int]:

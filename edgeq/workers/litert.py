@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from edgeq.errors import DataError
+from edgeq.errors import DataError, ModelError
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -22,36 +23,99 @@ KERNELS = {
 """XNNPACK where it can; the optimised kernels without it; the portable reference kernels."""
 
 
+class Outputs:
+    """The outputs of `interpreter`, which must come in the shapes that the file declares.
+
+    To be made before its tensors are allocated: that replaces the file's shapes by its own.
+    """
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._interpreter = interpreter
+        details = interpreter.get_output_details()
+        self._indexes = [d["index"] for d in details]
+        self._names = [d["name"] for d in details]
+        self._shapes = [tuple(int(n) for n in d["shape"]) for d in details]
+        # Detection models have outputs whose shape is known only when they run.
+        self._open = [not d["shape"].size or d["shape_signature"].min() < 0 for d in details]
+
+    def read(self, *, exact: bool = True) -> Arrays:
+        """A copy of each. Raises ModelError: all else, on devices too, goes by the file's shapes.
+
+        With `exact` False an output may have any shape where the file leaves it open.
+        """
+        values = tuple(self._interpreter.get_tensor(i) for i in self._indexes)
+        known = zip(values, self._names, self._shapes, self._open, strict=True)
+        for value, name, shape, is_open in known:
+            if value.shape != shape and (exact or not is_open):
+                raise ModelError(
+                    f"output {name!r} has shape {list(shape)} in the model file, but LiteRT "
+                    f"computes {list(value.shape)}",
+                    hint="export the model again; a shape that depends on the data does not fit "
+                    "a device",
+                )
+        return values
+
+
+def load(**options: Any) -> tuple[Interpreter, Outputs]:
+    """An Interpreter of `options`, tensors allocated, and its outputs. Raises ModelError."""
+    try:
+        interpreter = Interpreter(**options)
+        outputs = Outputs(interpreter)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as e:
+        raise ModelError(
+            f"LiteRT {version('ai-edge-litert')} cannot load the model: {e}",
+            hint="edgeq inspect MODEL shows its operators and versions",
+        ) from e
+    return interpreter, outputs
+
+
 class Network:
     """One .tflite model, ready to run. Inputs and outputs are in the model's own order."""
 
     def __init__(
         self, tflite: bytes, kernels: str, threads: int, all_tensors: bool = False
     ) -> None:
-        self._interpreter = Interpreter(
+        self._interpreter, self._outputs = load(
             model_content=tflite,
             num_threads=threads,
             experimental_op_resolver_type=KERNELS[kernels],
             experimental_preserve_all_tensors=all_tensors,
         )
-        self._interpreter.allocate_tensors()
         self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
-        self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
 
     def run(self, batch: Sequence[Arrays]) -> list[Arrays]:
         """The outputs for each sample; variables are reset before every one."""
-        return [self._read(sample, self._outputs) for sample in batch]
+        results = []
+        for sample in batch:
+            self._invoke(sample)
+            results.append(self._outputs.read())
+        return results
 
     def tensors(self, batch: Sequence[Arrays], indexes: Sequence[int]) -> list[Arrays]:
         """The values of the tensors `indexes` after each sample (needs `all_tensors`)."""
-        return [self._read(sample, indexes) for sample in batch]
+        results = []
+        for sample in batch:
+            self._invoke(sample)
+            results.append(tuple(self._interpreter.get_tensor(i) for i in indexes))
+        return results
 
-    def _read(self, sample: Arrays, indexes: Sequence[int]) -> Arrays:
+    def _invoke(self, sample: Arrays) -> None:
         self._interpreter.reset_all_variables()
         for index, value in zip(self._inputs, sample, strict=True):
             self._interpreter.set_tensor(index, value)
-        self._interpreter.invoke()
-        return tuple(self._interpreter.get_tensor(i) for i in indexes)
+        invoke(self._interpreter)
+
+
+def invoke(interpreter: Interpreter) -> None:
+    """One inference. Raises ModelError when a kernel refuses."""
+    try:
+        interpreter.invoke()
+    except RuntimeError as e:
+        raise ModelError(
+            f"LiteRT {version('ai-edge-litert')} cannot run the model: {e}",
+            hint="are the inputs what the model expects, such as indices within its tables?",
+        ) from e
 
 
 class Ranges:
@@ -76,13 +140,12 @@ class Ranges:
 
 class _Observer:
     def __init__(self, tflite: bytes, indexes: tuple[int, ...]) -> None:
-        self._interpreter = Interpreter(
+        self._interpreter, self._outputs = load(
             model_content=tflite,
             num_threads=1,
             experimental_op_resolver_type=KERNELS["builtin"],
             experimental_preserve_all_tensors=True,
         )
-        self._interpreter.allocate_tensors()
         self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
         self._indexes = indexes
         self.minima = np.full(len(indexes), np.inf, np.float32)
@@ -93,7 +156,7 @@ class _Observer:
             self._interpreter.reset_all_variables()
             for index, value in zip(self._inputs, sample, strict=True):
                 self._interpreter.set_tensor(index, value)
-            self._interpreter.invoke()
+            invoke(self._interpreter)
             for i, index in enumerate(self._indexes):
                 # A view: copying every activation would cost more than reading it.
                 values = self._interpreter.tensor(index)()
@@ -101,6 +164,8 @@ class _Observer:
                     self.minima[i] = min(self.minima[i], values.min())
                     self.maxima[i] = max(self.maxima[i], values.max())
                 del values
+        if samples:
+            self._outputs.read()
         if not (np.isfinite(self.minima).all() and np.isfinite(self.maxima).all()) and samples:
             raise DataError(
                 "the float network computes NaN or infinity on the calibration data",

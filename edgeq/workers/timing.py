@@ -15,7 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgeq.environment import busy_seconds, read_state
-from edgeq.errors import MeasurementError, ModelError
+from edgeq.errors import MeasurementError
+from edgeq.workers.litert import load
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -28,18 +29,10 @@ class Timing:
         _forget_peak()
         self._rss_before = _status("VmRSS")
         start = time.perf_counter_ns()
-        try:
-            self._interpreter = Interpreter(model_content=tflite, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as e:
-            raise ModelError(
-                f"LiteRT {self._version} cannot load the model: {e}",
-                hint="edgeq inspect MODEL shows its operators and versions",
-            ) from e
+        self._interpreter, self._outputs = load(model_content=tflite, num_threads=threads)
         self._init = time.perf_counter_ns() - start
         self._first: int | None = None
         self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
-        self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
 
     def describe(self) -> dict[str, Any]:
         """What to say once it has run.
@@ -65,7 +58,7 @@ class Timing:
             self._interpreter.reset_all_variables()
             self._set(sample)
             self._invoke()
-            results.append(tuple(self._interpreter.get_tensor(i) for i in self._outputs))
+            results.append(self._outputs.read())
         return results
 
     def measure(
@@ -97,6 +90,7 @@ class Timing:
             samples = self._timed(inputs, num_runs, min_secs, max_secs, max_runs)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             busy_after, after = busy_seconds(), read_state()
+        self._outputs.read(exact=False)
         return {
             "warmup": warmup,
             "samples": samples,

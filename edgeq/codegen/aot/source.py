@@ -238,7 +238,7 @@ def _constant(constant: Array | Struct) -> str:
 
 def _array(array: Array) -> str:
     about = f"// {comment(array.about)}\n" if array.about else ""
-    values = np.ascontiguousarray(array.values).reshape(-1)
+    values = np.asarray(array.values, order="C").reshape(-1)
     form = C_TYPES[values.dtype.name]
     body = rows(_numbers(values), "    ", 16 if values.dtype.itemsize == 1 else 8)
     return f"{about}static const {form} {array.name}[{values.size}] = {{\n{body}}};\n"
