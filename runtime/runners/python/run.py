@@ -364,7 +364,9 @@ class Network:
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         for port, detail in pairs(bundle.inputs, inputs) + pairs(bundle.outputs, outputs):
-            found = replace(port, dtype=str(np.dtype(detail["dtype"])), shape=tuple(map(int, detail["shape"])))
+            found = replace(
+                port, dtype=str(np.dtype(detail["dtype"])), shape=tuple(map(int, detail["shape"]))
+            )
             if found != port:
                 raise Problem(f"{found} is in the model, the manifest says {port}")
         self._inputs = [int(detail["index"]) for detail in inputs]
