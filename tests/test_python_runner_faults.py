@@ -181,6 +181,15 @@ def test_an_output_that_takes_nothing_is_an_error(bundle: Path, command: list[st
         assert "Traceback" not in err and "Exception" not in err
 
 
+def test_closed_streams(bundle: Path) -> None:
+    command = f"{sys.executable} {bundle / 'run.py'}"
+    done = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True)
+    assert done.returncode == 1 and "error: standard output: it is closed" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = subprocess.run(f"{command} 2>&-", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("PASS") == 2
+
+
 def test_ctrl_c_ends_it_with_one_line(bundle: Path) -> None:
     command = [sys.executable, "-u", bundle / "run.py", "bench", "--min-secs", "50"]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

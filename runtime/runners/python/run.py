@@ -715,6 +715,8 @@ def main(arguments: list[str]) -> int:
 def guarded(arguments: list[str]) -> int:
     """main, with one error and its hint on stderr for all that can go wrong."""
     try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
         try:
             return main(arguments)
         finally:
@@ -731,6 +733,6 @@ def guarded(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # A closed one is None.
+        stream.reconfigure(errors="replace")  # type: ignore[attr-defined]
     sys.exit(guarded(sys.argv[1:]))
