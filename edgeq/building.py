@@ -15,12 +15,14 @@ from edgeq.arena import Arena, find_arena
 from edgeq.bundle import BASELINE, FIRMWARE, MODEL, Draft, golden_files, write_bundles
 from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
+from edgeq.codegen.facts import Footprint
 from edgeq.complexity import live_bytes
 from edgeq.conversion import Conversion
 from edgeq.documents import printable
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.firmware import Firmware, build_firmware, find_port, has_compiler
 from edgeq.folders import check_place
+from edgeq.footprint import measure
 from edgeq.manifest import describe
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
@@ -35,8 +37,9 @@ from edgeq.verification.proof import fresh_inputs
 class Built:
     """One finished bundle, and what was proved on the way.
 
-    `arena` is TensorFlow Lite Micro's, `compiled` the network in C, for microcontrollers. `notes`
-    are limits of the engine that concern operators of this model, by operator.
+    `arena` is TensorFlow Lite Micro's, `compiled` the network in C, for microcontrollers;
+    `footprint` what that takes of the core, measured where its compiler was there. `notes` are
+    limits of the engine that concern operators of this model, by operator.
     """
 
     target: Target
@@ -46,6 +49,7 @@ class Built:
     verification: Verification
     arena: Arena | None
     compiled: Compiled | None
+    footprint: Footprint | None
     firmware: Firmware | None
     notes: dict[str, str]
 
@@ -64,6 +68,7 @@ class _Plan:
     export: Export
     arena: Arena | None
     compiled: Compiled | None
+    footprint: Footprint | None
     firmware: Firmware | None
     notes: dict[str, str]
 
@@ -128,6 +133,7 @@ def build(
             verification,
             plan.arena,
             plan.compiled,
+            plan.footprint,
             plan.firmware,
             plan.notes,
         )
@@ -234,7 +240,7 @@ def _plan(
         has_baseline=_keeps_baseline(prepared, target),
         takes_images=data.images is not None,
     )
-    arena = compiled = None
+    arena = compiled = footprint = None
     if target.core is not None:
         if not find_gaps(graph, load_table("tflm")):
             arena = find_arena(tflite, graph, target.core, inputs[0])
@@ -242,11 +248,13 @@ def _plan(
         if not find_gaps(graph, load_table("aot")):
             compiled = compile_graph(export, target.core)
         _check_memory(target, engine, export, compiled)
+        if compiled is not None:
+            footprint = measure(export, compiled, target.core)
     firmware = None
     board = find_port(target)
     if engine == "aot" and compiled is not None and board is not None and has_compiler():
         firmware = build_firmware(target, board, export, compiled, mlperf)
-    return _Plan(target, engine, export, arena, compiled, firmware, notes(graph, table))
+    return _Plan(target, engine, export, arena, compiled, footprint, firmware, notes(graph, table))
 
 
 def _check_memory(target: Target, engine: str, export: Export, compiled: Compiled | None) -> None:
@@ -285,6 +293,7 @@ def _draft(
         export.golden,
         plan.arena,
         plan.compiled,
+        plan.footprint,
         plan.firmware,
         export.labels,
         data.images,
@@ -297,8 +306,10 @@ def _draft(
             plan.target,
             export,
             plan.compiled,
+            plan.footprint,
             proof=verification.lines(),
             litert_version=version("ai-edge-litert"),
+            has_firmware=plan.firmware is not None,
         )
     )
     if plan.firmware is not None:

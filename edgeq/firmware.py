@@ -23,6 +23,8 @@ from edgeq.transports.process import run
 
 COMPILER = "arm-none-eabi-gcc"
 COMPILE_LIMIT = 120.0
+_OUTPUT_LIMIT = 1 << 24
+"""Bytes; a disassembly is long."""
 FIRMWARE_VERSION = 1
 """Of what edgeq_firmware.h must define; runtime/ports/main.c checks it."""
 
@@ -71,6 +73,10 @@ def has_compiler() -> bool:
     return shutil.which(COMPILER) is not None
 
 
+def compiler_version() -> str:
+    return call([COMPILER, "--version"]).splitlines()[0]
+
+
 def build_firmware(
     target: Target, port: Port, export: Export, compiled: Compiled, mlperf: str | None = None
 ) -> Firmware:
@@ -86,11 +92,10 @@ def build_firmware(
         for file, text in compiled.files.items():
             (folder / file).write_text(text, encoding="utf-8")
         (folder / "edgeq_firmware.h").write_text(_header(target, export, mlperf), encoding="utf-8")
-        objects = [_compile(folder, source, core) for source in compiled.sources]
+        objects = [compile_source(folder, source, core) for source in compiled.sources]
         image = folder / "firmware.elf"
-        _call(_link_line(folder, port, core, objects, image), target)
-        version = run([COMPILER, "--version"], install=_INSTALL, time_limit=COMPILE_LIMIT)
-        return Firmware(image.read_bytes(), version.output.splitlines()[0])
+        call(_link_line(folder, port, core, objects, image), target)
+        return Firmware(image.read_bytes(), compiler_version())
 
 
 def _header(target: Target, export: Export, mlperf: str | None) -> str:
@@ -116,10 +121,11 @@ def _header(target: Target, export: Export, mlperf: str | None) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _compile(folder: Path, source: str, core: Core) -> Path:
+def compile_source(folder: Path, source: str, core: Core, *options: str) -> Path:
+    """The object file of one of a network's files, all of which are in `folder`."""
     made = folder / f"{source}.o"
-    argv = [COMPILER, *core.cflags, *_FLAGS, "-O2", f"-I{folder}", "-c", str(folder / source)]
-    _call([*argv, "-o", str(made)], None)
+    argv = [COMPILER, *core.cflags, *_FLAGS, "-O2", *options, f"-I{folder}"]
+    call([*argv, "-c", str(folder / source), "-o", str(made)])
     return made
 
 
@@ -144,10 +150,11 @@ def _link_line(folder: Path, port: Port, core: Core, objects: list[Path], image:
     ]
 
 
-def _call(argv: list[str], target: Target | None) -> None:
-    done = run(argv, install=_INSTALL, time_limit=COMPILE_LIMIT)
+def call(argv: list[str], target: Target | None = None) -> str:
+    """What a program of the toolchain prints. Raises as build_firmware does."""
+    done = run(argv, install=_INSTALL, time_limit=COMPILE_LIMIT, output_limit=_OUTPUT_LIMIT)
     if done.code == 0:
-        return
+        return done.output
     overflow = [line for line in done.output.splitlines() if "overflowed by" in line]
     if overflow and target is not None:
         raise DoesNotFit(
@@ -155,6 +162,6 @@ def _call(argv: list[str], target: Target | None) -> None:
             hint="use fewer channels or smaller inputs, or a target with more memory",
         )
     raise ConversionError(
-        f"{COMPILER} could not build the firmware:\n{done.output[-1500:]}",
+        f"{argv[0]} could not build the firmware:\n{done.output[-1500:]}",
         hint="another version of the compiler may help: edgeq doctor",
     )

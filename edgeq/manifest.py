@@ -13,6 +13,7 @@ from edgeq import __version__
 from edgeq.arena import Arena
 from edgeq.bundle import FIRMWARE, GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA_VERSION
 from edgeq.codegen.aot import Compiled
+from edgeq.codegen.facts import Footprint
 from edgeq.complexity import live_bytes, parameters, total_macs
 from edgeq.documents import encode
 from edgeq.firmware import Firmware
@@ -33,6 +34,7 @@ def describe(
     golden: Golden,
     arena: Arena | None,
     compiled: Compiled | None,
+    footprint: Footprint | None,
     firmware: Firmware | None,
     labels: Sequence[str],
     images: ImageOptions | None,
@@ -95,6 +97,7 @@ def describe(
             "arena": compiled.plan.size,
             "arena_lower_bound": compiled.plan.lower_bound,
             "weights_bytes": compiled.weights_size,
+            "footprint": footprint and asdict(footprint),
         },
         "firmware": firmware and {"file": FIRMWARE, "compiler": firmware.compiler},
         "proof": {

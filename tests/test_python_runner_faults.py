@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,7 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("newer", on_top(schema_version=2), "schema version 2"),
     ("version", on_top(schema_version=[1]), BAD + "schema_version is list, not int"),
     ("no inputs", lambda b: edit(b, lambda m: m.pop("inputs")), BAD + "inputs is missing"),
-    ("empty", on_top(outputs=[]), BAD + "it has no inputs or no outputs"),
+    ("empty", on_top(outputs=[]), BAD + "it has no outputs"),
     ("numbers", on_top(inputs=[3]), BAD + "dtype is missing"),
     ("types", on_top(golden=3), BAD + "golden is 3, not dict"),
     ("labels", on_top(labels={}), BAD + "labels is dict, not list"),
@@ -124,7 +123,7 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("large", inside("inputs", shape=[10**30]), BAD + "shape is 1000000"),
     ("larger", inside("inputs", shape=[2**60] * 50), "the manifest says image int8 [4, 1152921"),
     ("tolerance", inside("outputs", tolerance_steps=-1), BAD + "tolerance_steps is -1"),
-    ("code", inside("inputs", dtype="O"), BAD + "dtype is O"),
+    ("code", inside("inputs", dtype="O"), "says image O [4, 1, 4, 4, 1]"),
     ("exact", inside("golden", exact="no"), BAD + "exact is str, not bool"),
     ("no samples", inside("golden", count=0), BAD + "count is 0, not int from 1"),
     ("count", inside("golden", count=9), "the manifest says image int8 [9, 1, 4, 4, 1]"),
@@ -182,11 +181,19 @@ def test_an_output_that_takes_nothing_is_an_error(bundle: Path, command: list[st
         assert "Traceback" not in err and "Exception" not in err
 
 
+def test_closed_streams(bundle: Path) -> None:
+    command = f"{sys.executable} {bundle / 'run.py'}"
+    done = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True)
+    assert done.returncode == 1 and "error: standard output: it is closed" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = subprocess.run(f"{command} 2>&-", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("PASS") == 2
+
+
 def test_ctrl_c_ends_it_with_one_line(bundle: Path) -> None:
-    command = [sys.executable, bundle / "run.py", "bench", "--min-secs", "50"]
+    command = [sys.executable, "-u", bundle / "run.py", "bench", "--min-secs", "50"]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert started.stdout is not None
-    time.sleep(0.2)
+    assert started.stdout is not None and started.stdout.readline().startswith("PASS")
     started.send_signal(signal.SIGINT)
     _, err = started.communicate(timeout=30)
     assert started.returncode == 130

@@ -169,6 +169,11 @@ def _show(built: list[Built]) -> None:
                 f"  as C (aot): arena {b.compiled.plan.size} bytes, constants "
                 f"{b.compiled.weights_size} bytes"
             )
+        if b.footprint:
+            console.say(
+                f"  its call takes {b.footprint.flash} bytes of flash, {b.footprint.ram} of RAM, "
+                f"{b.footprint.stack or 'an unknown number'} of stack"
+            )
         if b.firmware:
             console.say("  firmware that answers on a serial line: firmware/firmware.elf")
         if b.arena:
@@ -227,5 +232,6 @@ def _facts(built: Built) -> dict[str, Any]:
         "verification": encode(built.verification),
         "arena": encode(built.arena) if built.arena else None,
         "aot_arena": built.compiled.plan.size if built.compiled else None,
+        "footprint": encode(built.footprint) if built.footprint else None,
         "notes": dict(built.notes),
     }

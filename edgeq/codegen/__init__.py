@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from edgeq import resources
 from edgeq.codegen import kotlin, python_runner, tflm
 from edgeq.codegen.aot import Compiled
-from edgeq.codegen.facts import ArenaFact, Export
+from edgeq.codegen.facts import ArenaFact, Export, Footprint
 from edgeq.codegen.python_runner import LITERT_VERSION
 from edgeq.codegen.readme import readme
 from edgeq.errors import UsageError
 from edgeq.operators import load_table
 from edgeq.targets import Target
 
-__all__ = ["ArenaFact", "Export", "generate", "generate_family", "readme"]
+__all__ = ["ArenaFact", "Export", "Footprint", "generate", "generate_family", "readme"]
 
 
 AOT = "aot"
@@ -30,14 +30,17 @@ def generate(
     target: Target,
     export: Export,
     compiled: Compiled | None = None,
+    footprint: Footprint | None = None,
     *,
     proof: Sequence[str] = (),
     litert_version: str = LITERT_VERSION,
+    has_firmware: bool = False,
 ) -> dict[str, str | bytes]:
     """The files of a bundle for `target` but for manifest.json, model.tflite and golden/*.npz.
 
-    `compiled` is the network in C, which becomes a folder of its own that builds alone. `proof` is
-    what was verified, a line each, for the README. `litert_version` is that of the
+    `compiled` is the network in C, which becomes a folder of its own that builds alone, and
+    `footprint` what it takes of the core, where that was measured. `proof` is what was verified, a
+    line each, for the README, which also tells of `has_firmware`. `litert_version` is that of the
     golden outputs' reference. Raises what generate_family raises.
     """
     interpreter = target.interpreter or "litert"
@@ -62,6 +65,8 @@ def generate(
         interpreter=interpreter,
         pythons=target.python,
         compiled=compiled,
+        footprint=footprint,
+        has_firmware=has_firmware,
     )
     if compiled is not None:
         files.update(_aot_folder(export, compiled, files))

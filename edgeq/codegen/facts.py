@@ -28,6 +28,23 @@ class ArenaFact(Protocol):
         """How they were found, for a comment."""
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that <name>_run takes on its core, with all that it calls: edgeq.footprint measures it.
+
+    `flash` has the `weights` in it, `ram` is the arena and other variables. `stack` is the most
+    that a call can take, without interrupts; None where it cannot be bounded. `compiler` and
+    `flags` are what it was compiled with.
+    """
+
+    flash: int
+    weights: int
+    ram: int
+    stack: int | None
+    compiler: str
+    flags: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Export:
     """One model to generate code for.

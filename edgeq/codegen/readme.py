@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeq.codegen.aot import Compiled
-from edgeq.codegen.facts import Export
+from edgeq.codegen.aot.source import smallest_main
+from edgeq.codegen.facts import Export, Footprint
 from edgeq.codegen.kotlin import ASSET, object_name
 from edgeq.codegen.python_runner import python_releases
 from edgeq.codegen.text import comment, describe, markdown, prose
 from edgeq.graph import Port
 
 _LABELS_SHOWN = 20
+FLAGS = ("-O2", "-ffunction-sections", "-fdata-sections")
+"""What a network in C is compiled with, beside the core's own flags."""
 
 
 def readme(
@@ -24,15 +27,17 @@ def readme(
     interpreter: str = "litert",
     pythons: Sequence[str] = (),
     compiled: Compiled | None = None,
+    footprint: Footprint | None = None,
+    has_firmware: bool = False,
 ) -> str:
     """Markdown: what the bundle holds, what to do with it, and the facts about the model.
 
     `target` is the target's title, `proof` what was verified, a line each, `cflags` what the
     compiler needs for a Cortex-M core, `interpreter` and `pythons` a Linux target's, `compiled` the
-    network in C.
+    network in C, `footprint` what it takes of the core, `has_firmware` whether an image is there.
     """
     commands, files = {
-        "cortex-m": lambda: _cortex_m(export, cflags, compiled),
+        "cortex-m": lambda: _cortex_m(export, cflags, compiled, footprint),
         "android": lambda: _android(export),
     }.get(family, lambda: _python(interpreter, pythons))()
     listed = [
@@ -45,6 +50,11 @@ def readme(
         ),
         ("golden/", f"{len(export.golden)} inputs and the outputs that belong to them (.npz)"),
         *files,
+        *(
+            [("firmware/firmware.elf", "an image that answers edgeq bench on a serial line")]
+            if has_firmware
+            else []
+        ),
     ]
     sections = [
         f"# {export.name}",
@@ -104,7 +114,10 @@ an .npz or, where the manifest says how to scale pixels (and Pillow is there), a
 
 
 def _cortex_m(
-    export: Export, cflags: Sequence[str], compiled: Compiled | None
+    export: Export,
+    cflags: Sequence[str],
+    compiled: Compiled | None,
+    footprint: Footprint | None,
 ) -> tuple[str, list[tuple[str, str]]]:
     name = export.name
 
@@ -113,7 +126,7 @@ def _cortex_m(
 
     flags = " ".join(comment(f) for f in (*cflags, "-O2", "-DTF_LITE_STATIC_MEMORY"))
     text = f"""\
-{_aot(export, compiled, cflags)}### With TensorFlow Lite Micro
+{_aot(export, compiled, footprint, cflags)}### With TensorFlow Lite Micro
 
 With TensorFlow Lite Micro (github.com/tensorflow/tflite-micro) in $TFLM, in this folder:
 
@@ -163,31 +176,64 @@ Quantizing rounds as TFLite does. Where two of edgeq's models meet in one file, 
     ]
 
 
-def _aot(export: Export, compiled: Compiled | None, cflags: Sequence[str]) -> str:
+def _aot(
+    export: Export,
+    compiled: Compiled | None,
+    footprint: Footprint | None,
+    cflags: Sequence[str],
+) -> str:
     if compiled is None:
         return ""
     name, upper = export.name, export.name.upper()
-    flags = " ".join(comment(f) for f in ("-O2", *cflags))
+    flags = " ".join(comment(f) for f in (*FLAGS, *cflags))
+    main = "".join(f"    {line}".rstrip() + "\n" for line in smallest_main(export).splitlines())
     return f"""\
 ### Without any library: the network in C
 
-The folder aot/ is all of it, in C99 without heap: {compiled.weights_size} bytes of constants and an
-arena of {compiled.plan.size} bytes. Compile its .c files into your firmware, or:
+The folder aot/ is all of it, in C99 without heap. Compile its .c files into your firmware and let
+the linker drop what is not called (`-Wl,--gc-sections`), or make a library of them:
 
-    make -C aot CC=arm-none-eabi-gcc CFLAGS="{flags}"
+    make -C aot CC=arm-none-eabi-gcc AR=arm-none-eabi-ar CFLAGS="{flags}"
 
-    #include "{name}.h"
+The smallest main; `{name}_io.h` has shapes, scales, labels, and quantizing to stored values:
+
+{main}
+{_footprint(export, compiled, footprint)}
+With memory of your own, which other code may use between two calls; leave `{name}_run.c` out then:
 
     static uint8_t arena[{upper}_ARENA_SIZE] EQ_ALIGNED;
 
     eq_model_init(&{name}_model, arena, sizeof arena);               // once
-    memcpy(eq_model_input(&{name}_model, arena, 0), stored, {upper}_INPUT_0_BYTES);
+    memcpy(eq_model_input(&{name}_model, arena, 0), stored, {name}_model.inputs[0].bytes);
     eq_model_invoke(&{name}_model, arena);
     result = eq_model_output(&{name}_model, arena, 0);               // until the next call
 
-It gives TensorFlow Lite Micro's bytes. `{name}_io.h` has shapes, scales and quantizing,
-`{name}_golden.h` the golden vectors to check it with.
+It gives TensorFlow Lite Micro's bytes; `{name}_golden.h` has the golden vectors to check it with.
 
+"""
+
+
+def _footprint(export: Export, compiled: Compiled, footprint: Footprint | None) -> str:
+    run = f"`{export.name}_run`"
+    if footprint is None:
+        return f"""\
+Its weights take {compiled.weights_size} bytes of flash, its arena {compiled.plan.size} of RAM. Code
+and stack were not measured: that needs an arm-none-eabi-gcc with its C library where the bundle is
+built. Install them (`edgeq doctor` has the line) and build again.
+"""
+    stack = f"{footprint.stack} bytes" if footprint.stack is not None else "not bounded"
+    code = footprint.flash - footprint.weights
+    return f"""\
+| {run} takes | of the core |
+|---|---|
+| flash | {footprint.flash} bytes: {footprint.weights} of weights, {code} of code and tables |
+| RAM | {footprint.ram} bytes, of which the arena is {compiled.plan.size} |
+| stack | {stack} |
+
+Measured with {prose(footprint.compiler)} and these flags. Flash and RAM are what
+arm-none-eabi-size says of an image that holds {run}, all that it calls (the C library's memcpy too)
+and nothing else; your input and output arrays are not in it. The stack is that of the deepest chain
+of calls, each function with the frame that -fstack-usage gives; interrupts come on top.
 """
 
 

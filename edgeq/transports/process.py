@@ -30,15 +30,18 @@ class Finished:
     output: str
 
 
-def run(argv: Sequence[str], *, install: str, time_limit: float) -> Finished:
+def run(
+    argv: Sequence[str], *, install: str, time_limit: float, output_limit: int = _TAIL
+) -> Finished:
     """Run `argv` to its end, at most `time_limit` seconds; then it is killed.
 
+    Of what it prints, the last `output_limit` bytes are kept.
     Raises MissingProgram, with `install` as the hint, when there is no such program.
     """
     process = Process(argv, install=install)
     try:
         code = process.wait(time_limit)
-        return Finished(process.command, code, process.output())
+        return Finished(process.command, code, process.output(output_limit))
     finally:
         process.stop()
 
@@ -73,13 +76,13 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
 
-    def output(self) -> str:
-        """What it printed so far: the last of it, when it is long."""
+    def output(self, limit: int = _TAIL) -> str:
+        """What it printed so far: the last `limit` bytes of it."""
         if self._log.closed:
             return ""
         size = os.fstat(self._log.fileno()).st_size
         # pread, since the child's writes share the file's position.
-        tail = os.pread(self._log.fileno(), _TAIL, max(0, size - _TAIL))
+        tail = os.pread(self._log.fileno(), limit, max(0, size - limit))
         return tail.decode(errors="replace").strip()
 
     def stop(self) -> None:

@@ -28,7 +28,8 @@ def test_readme_has_the_commands_and_the_facts() -> None:
     flags = load_target("cortex-m4").core.cflags  # type: ignore[union-attr]
     board = readme("cortex-m", export, target="A board", cflags=flags)
     assert "TARGET_ARCH=cortex-m4+fp " in board and "Tensor arena: 2048 bytes" in board
-    assert "Nothing was verified" in board
+    assert "Nothing was verified" in board and "firmware.elf" not in board
+    assert "`firmware/firmware.elf`" in readme("cortex-m", export, target="x", has_firmware=True)
     assert "TinyModel.kt" in readme("android", export, target="A phone")
 
 

@@ -126,6 +126,29 @@ void {name}_run({_run_parameters(export)}) {{
 """
 
 
+def smallest_main(export: Export) -> str:
+    """A whole main.c that calls <name>_run and nothing else."""
+    graph = export.graph
+    sides = (("input", graph.inputs), ("output", graph.outputs))
+    names = [(_port_name(side, i, ports), p) for side, ports in sides for i, p in enumerate(ports)]
+    arrays = "".join(
+        f"static {C_TYPES[port.tensor.dtype]} {name}[{port.tensor.elements}];\n"
+        for name, port in names
+    )
+    return f"""\
+#include "{export.name}.h"
+
+{arrays}
+int main(void) {{
+    for (;;) {{
+        /* write the input */
+        {export.name}_run({", ".join(name for name, _ in names)});
+        /* read the output */
+    }}
+}}
+"""
+
+
 def _run_parameters(export: Export) -> str:
     parameters = [
         f"{const}{C_TYPES[port.tensor.dtype]} {_port_name(side, i, ports)}[{port.tensor.elements}]"

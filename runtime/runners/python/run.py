@@ -27,12 +27,12 @@ import re
 import signal
 import stat
 import statistics
-import struct
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from struct import calcsize
 from typing import Any, NoReturn
 
 
@@ -55,7 +55,6 @@ MANIFEST, MODEL, BASELINE = "manifest.json", "model.tflite", "baseline_float32.t
 MANIFEST_LIMIT, FILE_LIMIT = 1 << 24, 1 << 31
 """Bytes. No manifest of edgeq's is near the first, and no .tflite can be larger than the second."""
 
-DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
 QUANTIZED = ("int8", "uint8", "int16")
 
 PACKAGES = (
@@ -64,10 +63,8 @@ PACKAGES = (
     ("tflite-runtime", "tflite_runtime.interpreter", "TFLite runtime"),
     ("tensorflow", "tensorflow.lite.python.interpreter", "TensorFlow Lite"),
 )
-WHEELS = "Linux x86_64 64,Linux aarch64 64,Linux arm64 64,Darwin arm64 64,Windows amd64 64".split(
-    ","
-)
-"""Systems for which PyPI has the first of them: name, machine, bits."""
+WHEELS = "Linux-x86_64 Linux-aarch64 Linux-arm64 Darwin-arm64 Windows-amd64".split()
+"""64-bit systems for which PyPI has the first of them."""
 
 EXACT_PACKAGE = "ai-edge-litert"
 """The golden outputs are its reference kernels', which round the same on every processor."""
@@ -191,10 +188,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise Problem(f"{MANIFEST} is not a bundle's manifest")
     version = field(manifest, "schema_version", int)
     if version != SCHEMA_VERSION:
-        raise Problem(
-            f"{MANIFEST} has schema version {version}, this run.py reads {SCHEMA_VERSION}",
-            "use the run.py that came with this bundle",
-        )
+        what = f"{MANIFEST} has schema version {version}, this run.py reads {SCHEMA_VERSION}"
+        raise Problem(what, "use the run.py that came with this bundle")
     # It becomes part of a command that people paste.
     if not re.fullmatch(r"[0-9][0-9A-Za-z.+]{0,60}", field(manifest, "reference_version", str)):
         raise Problem(f"{MANIFEST} is damaged: reference_version is no version")
@@ -203,29 +198,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def read_bundle(folder: Path, manifest: dict[str, Any]) -> Bundle:
     """Files have fixed places: nothing is opened because the manifest names it."""
-    inputs = [read_port(entry) for entry in field(manifest, "inputs", list)]
-    outputs = [read_port(entry) for entry in field(manifest, "outputs", list)]
-    if not inputs or not outputs:
-        raise Problem(f"{MANIFEST} is incomplete or damaged: it has no inputs or no outputs")
     facts, digests = field(manifest, "golden", dict), field(manifest, "files", dict)
-    golden = []
-    for side, prefix, ports in (("inputs", "in", inputs), ("outputs", "out", outputs)):
-        name = f"golden/{side}.npz"
-        data = checked_file(folder, name, digests)
-        arrays = unpack(data, name, [f"{prefix}_{i}" for i in range(len(ports))], AGAIN)
-        for port, array in pairs(ports, arrays):
+    ports, golden = [], []
+    for side, prefix in (("inputs", "in"), ("outputs", "out")):
+        ports.append([read_port(entry) for entry in field(manifest, side, list)])
+        if not ports[-1]:
+            raise Problem(f"{MANIFEST} is incomplete or damaged: it has no {side}")
+        name, keys = f"golden/{side}.npz", [f"{prefix}_{i}" for i in range(len(ports[-1]))]
+        golden.append(unpack(checked_file(folder, name, digests), name, keys, AGAIN))
+        for port, array in pairs(ports[-1], golden[-1]):
             wanted = replace(port, shape=(field(facts, "count", int, 1), *port.shape))
             found = replace(port, shape=array.shape, dtype=str(array.dtype))
             if found != wanted:
                 raise Problem(f"{name}: {found}, the manifest says {wanted}")
-        golden.append(arrays)
     image = field(manifest, "preprocessing", dict).get("image")
     return Bundle(
         name=show(field(manifest, "name", str)),
         digests=digests,
         model=checked_file(folder, MODEL, digests),
-        inputs=inputs,
-        outputs=outputs,
+        inputs=ports[0],
+        outputs=ports[1],
         labels=[show(label) for label in field(manifest, "labels", list)],
         image=image
         and (field(image, "mean", float, -1e30, 1e30), field(image, "std", float, 1e-30, 1e30)),
@@ -237,10 +229,7 @@ def read_bundle(folder: Path, manifest: dict[str, Any]) -> Bundle:
 
 
 def read_port(entry: Any) -> Port:
-    dtype = field(entry, "dtype", str)
-    if dtype not in DTYPES:
-        raise Problem(f"{MANIFEST} is incomplete or damaged: dtype is {dtype}")
-    scale, zero_point = None, 0
+    dtype, scale, zero_point = field(entry, "dtype", str), None, 0
     if dtype in QUANTIZED and entry.get("scale") is not None:
         limits = np.iinfo(dtype)
         scale = field(entry, "scale", float, 1e-45, 4e38)
@@ -248,7 +237,7 @@ def read_port(entry: Any) -> Port:
     return Port(
         name=show(field(entry, "name", str)),
         shape=tuple(field({"shape": n}, "shape", int, 1) for n in field(entry, "shape", list)),
-        dtype=dtype,
+        dtype=show(dtype),
         scale=scale,
         zero_point=zero_point,
         tolerance=field({"tolerance_steps": 0, **entry}, "tolerance_steps", int),
@@ -310,16 +299,14 @@ def find_runtime(litert_version: str) -> Runtime:
         except importlib.metadata.PackageNotFoundError:
             version = "of unknown version"  # tensorflow comes under several names
         return Runtime(package, version, f"{title} {version}", module)
-    raise Problem(
-        f"no TFLite interpreter can be used here{broken}", install_hint(litert_version), 2
-    )
+    what = f"no TFLite interpreter can be used here{broken}"
+    raise Problem(what, install_hint(litert_version), 2)
 
 
 def install_hint(litert_version: str) -> str:
     """The line that installs an interpreter for this Python on this machine."""
-    python, bits = sys.version_info[:2], 8 * struct.calcsize("P")
-    system, machine = platform.system(), platform.machine().lower()
-    packages = packages_for(python, system, machine, bits, litert_version)
+    system, machine, bits = platform.system(), platform.machine().lower(), 8 * calcsize("P")
+    packages = packages_for(sys.version_info[:2], system, machine, bits, litert_version)
     if packages is None:
         return (
             "none is published for this Python: a 64-bit system with Python 3.10 or later has one, "
@@ -329,24 +316,21 @@ def install_hint(litert_version: str) -> str:
         return f"{sys.executable} -m pip install {packages}"
     # 32-bit Arm has no numpy on PyPI; the system's is seen through --system-site-packages.
     option = " --system-site-packages" if "tflite-runtime" in packages else ""
-    return (
-        f"{sys.executable} -m venv{option} venv && venv/bin/pip install {packages} && "
-        "venv/bin/python run.py"
-    )
+    install = f"venv/bin/pip install {packages} && venv/bin/python run.py"
+    return f"{sys.executable} -m venv{option} venv && {install}"
 
 
 def packages_for(
     python: tuple[int, ...], system: str, machine: str, bits: int, litert_version: str
 ) -> str | None:
     """What to install, by the wheels that PyPI has; None when it has none."""
-    place = f"{system} {machine} {bits}"
-    if python >= (3, 10) and place in WHEELS:
+    place = f"{system}-{machine}"
+    if bits == 64 and place in WHEELS and python >= (3, 10):
         return f"ai-edge-litert=={litert_version} numpy"
     # A 32-bit Python reports the kernel's machine, which on a Raspberry Pi is often aarch64.
-    small = re.match("Linux (arm|aarch64).* 32", place) and (3, 9) <= python <= (3, 11)
-    if small or (place in WHEELS[:3] and python == (3, 9)):
-        return "tflite-runtime==2.14.0 'numpy<2'"
-    return None
+    small = bits == 32 and re.match("Linux-(arm|aarch64)", place) and (3, 9) <= python <= (3, 11)
+    old = bits == 64 and place in WHEELS[:3] and python == (3, 9)
+    return "tflite-runtime==2.14.0 'numpy<2'" if small or old else None
 
 
 class Network:
@@ -378,10 +362,8 @@ class Network:
         try:
             yield
         except (ValueError, RuntimeError, TypeError, AttributeError, SystemError) as e:
-            raise Problem(
-                f"{self._title} cannot run this model: {e}",
-                "it may be too old: install the packages of requirements.txt",
-            ) from e
+            hint = "it may be too old: install the packages of requirements.txt"
+            raise Problem(f"{self._title} cannot run this model: {e}", hint) from e
 
     def load(self, inputs: list[Any]) -> None:
         # A network with state starts every sample from the same state, as it did for the golden
@@ -605,10 +587,8 @@ def store(name: str, values: Any, port: Port) -> Any:
     if shape[:1] == (1,) and values.shape in (shape[1:], shape[1:-1] if shape[-1] == 1 else None):
         values = values.reshape(shape)
     if values.shape != shape:
-        raise Problem(
-            f"{name} has the shape {list(values.shape)}, input {port.name} needs {list(shape)}",
-            "one sample at a time, in the shape that the network was trained on",
-        )
+        what = f"{name} has the shape {list(values.shape)}, input {port.name} needs {list(shape)}"
+        raise Problem(what, "one sample at a time, in the shape that the network was trained on")
     with np.errstate(all="ignore"):
         if port.quantized:
             return quantize(values, port)
@@ -620,7 +600,7 @@ def store(name: str, values: Any, port: Port) -> Any:
 
 def read_image(scaling: tuple[float, float] | None, port: Port, path: Path) -> Any:
     try:
-        one, height, width, channels = port.shape
+        _, height, width, channels = port.shape
         mode = {1: "L", 3: "RGB"}[channels]
         mean, std = map(np.float32, scaling or ())
     except (ValueError, KeyError) as e:
@@ -659,11 +639,8 @@ def quantize(values: Any, port: Port) -> Any:
     limits = np.iinfo(dtype)
     beyond = float(np.mean((rounded < limits.min - 1) | (rounded > limits.max + 1)))
     if beyond > MOST_CLIPPED:
-        print(
-            f"warning: {beyond:.0%} of {port.name}'s values are outside of what it holds; "
-            "were they scaled as in training?",
-            file=sys.stderr,
-        )
+        what = f"{beyond:.0%} of {port.name}'s values are outside of what it holds"
+        print(f"warning: {what}; were they scaled as in training?", file=sys.stderr)
     return np.clip(rounded, limits.min, limits.max).astype(dtype)
 
 
@@ -738,6 +715,8 @@ def main(arguments: list[str]) -> int:
 def guarded(arguments: list[str]) -> int:
     """main, with one error and its hint on stderr for all that can go wrong."""
     try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
         try:
             return main(arguments)
         finally:
@@ -754,6 +733,6 @@ def guarded(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # A closed one is None.
+        stream.reconfigure(errors="replace")  # type: ignore[attr-defined]
     sys.exit(guarded(sys.argv[1:]))
