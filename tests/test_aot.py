@@ -59,8 +59,8 @@ def test_abi_version_is_the_header_s() -> None:
 def test_files_are_those_that_the_network_needs(tiny: Compiled) -> None:
     assert tiny.files.keys() == {
         "tiny.h", "tiny.c", "tiny_run.c", "edgeq.h", "eq_model.c",
-        "eq_channels.h", "eq_conv.h", "eq_dot.h", "eq_fixed_point.h", "eq_requantize.h",
-        "eq_softmax.h", "eq_window.h",
+        "eq_channels.h", "eq_conv.h", "eq_conv_body.h", "eq_dot.h", "eq_fixed_point.h",
+        "eq_requantize.h", "eq_softmax.h", "eq_window.h",
         "eq_channels_s8.c", "eq_conv_s8.c", "eq_dot_s8.c", "eq_fully_connected_s8.c",
         "eq_softmax_row.c", "eq_softmax_s8.c", "eq_window.c",
     }  # fmt: skip

@@ -1,18 +1,39 @@
-/* Arithmetic of two activations beyond ADD of int8, element by element, with broadcasting.
+/* Arithmetic of two activations, element by element, with broadcasting.
  *
- * _s8 and _s16 compute the same from int8 and from int16 values. Where a and b are walked, and
- * the output's zero point and limits, are as in eq_elementwise.h. In place: output may be either
+ * _s8 and _s16 compute the same from int8 and from int16 values. In place: output may be either
  * input that is not broadcast.
  */
 #ifndef EQ_ARITHMETIC_H_
 #define EQ_ARITHMETIC_H_
 
-#include "eq_elementwise.h"
+#include "eq_broadcast.h"
 #include "eq_requantize.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* An input brought to the scale that both are added in. */
+typedef struct {
+    int32_t zero_point;
+    int32_t multiplier;
+    int32_t shift; /* <= 0 */
+} eq_addend_t;
+
+/* ADD and SUB: both inputs, less their zero points and times 2^left_shift, are brought to twice
+ * the larger input scale, added, and brought to the output's.
+ */
+typedef struct {
+    eq_broadcast_t shape;
+    int32_t left_shift; /* 20 for int8, 15 for int16: sums stay within 31 bits */
+    eq_addend_t a;
+    eq_addend_t b;
+    int32_t output_multiplier;
+    int32_t output_shift; /* <= 0 */
+    int32_t output_zero_point;
+    int32_t output_min;
+    int32_t output_max;
+} eq_add_t;
 
 /* `value` less its zero point, times 2^left_shift, in the scale that both inputs are brought to.
  * The difference times 2^left_shift is within int32.
@@ -22,7 +43,23 @@ static inline int32_t eq_addend(const eq_addend_t* p, int32_t value, int32_t lef
     return eq_multiply(shifted, p->multiplier, p->shift);
 }
 
-/* ADD of int16; see eq_elementwise.h. Formula: TFLM's reference_ops::AddElementwise. */
+/* a + b, or a - b, in that scale. */
+static inline int32_t eq_addends_sum(const eq_add_t* p, int32_t a, int32_t b) {
+    return eq_addend(&p->a, a, p->left_shift) + eq_addend(&p->b, b, p->left_shift);
+}
+
+static inline int32_t eq_addends_difference(const eq_add_t* p, int32_t a, int32_t b) {
+    return eq_addend(&p->a, a, p->left_shift) - eq_addend(&p->b, b, p->left_shift);
+}
+
+/* What comes of both as an output value. */
+static inline int32_t eq_addends_output(const eq_add_t* p, int32_t value) {
+    return eq_requantize(value, p->output_multiplier, p->output_shift, p->output_zero_point,
+                         p->output_min, p->output_max);
+}
+
+/* ADD. Formula: TFLM's reference_integer_ops::Add, and reference_ops::AddElementwise for int16. */
+void eq_add_s8(const eq_add_t* p, const int8_t* a, const int8_t* b, int8_t* output);
 void eq_add_s16(const eq_add_t* p, const int16_t* a, const int16_t* b, int16_t* output);
 
 /* SUB: a - b. Formula: TFLM's reference_ops::Sub for int8, and for int16 the same. */

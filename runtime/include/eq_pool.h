@@ -1,4 +1,4 @@
-/* Pooling of int8 activations, NHWC. Input and output have the same scale and zero point. */
+/* Pooling of int8 and int16 activations, NHWC. Input and output have one scale and zero point. */
 #ifndef EQ_POOL_H_
 #define EQ_POOL_H_
 
@@ -28,14 +28,17 @@ typedef struct {
     int32_t output_max;
 } eq_pool_t;
 
-/* AVERAGE_POOL_2D: the mean of what is inside, rounded to nearest, halves away from zero.
+/* AVERAGE_POOL_2D: the mean of what is inside, rounded to nearest, halves away from zero. A sum is
+ * within int32, so that a kernel has at most 65535 taps of int16.
  *
  * Formula: TFLM's reference_integer_ops::AveragePool.
  */
 void eq_average_pool_s8(const eq_pool_t* p, const int8_t* input, int8_t* output);
+void eq_average_pool_s16(const eq_pool_t* p, const int16_t* input, int16_t* output);
 
 /* MAX_POOL_2D. Formula: TFLM's reference_integer_ops::MaxPool. */
 void eq_max_pool_s8(const eq_pool_t* p, const int8_t* input, int8_t* output);
+void eq_max_pool_s16(const eq_pool_t* p, const int16_t* input, int16_t* output);
 
 /* The part of a kernel that is inside the input, along one side: taps first .. end - 1. */
 typedef struct {

@@ -1,37 +1,13 @@
-#include "eq_pool_s16.h"
-#include "eq_requantize.h"
+#include "eq_pool.h"
 
 /* sum / count, rounded to nearest, halves away from zero. */
 static int32_t mean(int32_t sum, int32_t count) {
     return sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
 }
 
-void eq_average_pool_s16(const eq_pool_t* p, const int16_t* input, int16_t* output) {
-    const int32_t row = p->input_width * p->channels;
-    for (int32_t batch = 0; batch < p->batches; batch++) {
-        for (int32_t y = 0; y < p->output_height; y++) {
-            const eq_span_t rows =
-                eq_pool_span(y * p->stride_height - p->pad_top, p->kernel_height, p->input_height);
-            for (int32_t x = 0; x < p->output_width; x++) {
-                const eq_span_t columns = eq_pool_span(x * p->stride_width - p->pad_left,
-                                                       p->kernel_width, p->input_width);
-                const int32_t count = (rows.end - rows.first) * (columns.end - columns.first);
-                const int16_t* corner = input + rows.first * row + columns.first * p->channels;
-                for (int32_t channel = 0; channel < p->channels; channel++) {
-                    int32_t sum = 0;
-                    const int16_t* line = corner + channel;
-                    for (int32_t i = rows.first; i < rows.end; i++) {
-                        const int16_t* tap = line;
-                        for (int32_t j = columns.first; j < columns.end; j++) {
-                            sum += *tap;
-                            tap += p->channels;
-                        }
-                        line += row;
-                    }
-                    *output++ = (int16_t)eq_clamp(mean(sum, count), p->output_min, p->output_max);
-                }
-            }
-        }
-        input += p->input_height * row;
-    }
-}
+#define EQ_POOL eq_average_pool_s16
+#define EQ_VALUE int16_t
+#define EQ_START 0
+#define EQ_TAKE(so_far, value) ((so_far) + (value))
+#define EQ_RESULT(so_far, count) mean(so_far, count)
+#include "eq_pool_body.h"

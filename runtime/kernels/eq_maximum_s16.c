@@ -1,15 +1,8 @@
 #include "eq_arithmetic.h"
 
-void eq_maximum_s16(const eq_broadcast_t* p, const int16_t* a, const int16_t* b, int16_t* output) {
-    const int32_t last = p->rank - 1;
-    eq_walk_t walk = {{0}, 0, 0};
-    do {
-        const int16_t* x = a + walk.offset_a;
-        const int16_t* y = b + walk.offset_b;
-        for (int32_t i = 0; i < p->size[last]; i++) {
-            *output++ = (int16_t)eq_max(*x, *y);
-            x += p->step_a[last];
-            y += p->step_b[last];
-        }
-    } while (eq_broadcast_next(p, &walk));
-}
+#define EQ_BINARY eq_maximum_s16
+#define EQ_PARAMETERS eq_broadcast_t
+#define EQ_SHAPE p
+#define EQ_VALUE int16_t
+#define EQ_RESULT(p, x, y) ((void)(p), eq_max(x, y))
+#include "eq_binary_body.h"

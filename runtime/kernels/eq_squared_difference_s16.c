@@ -1,20 +1,13 @@
 #include "eq_arithmetic.h"
 
-void eq_squared_difference_s16(const eq_add_t* p, const int16_t* a, const int16_t* b,
-                               int16_t* output) {
-    const int32_t last = p->shape.rank - 1;
-    eq_walk_t walk = {{0}, 0, 0};
-    do {
-        const int16_t* x = a + walk.offset_a;
-        const int16_t* y = b + walk.offset_b;
-        for (int32_t i = 0; i < p->shape.size[last]; i++) {
-            const int32_t difference =
-                eq_addend(&p->a, *x, p->left_shift) - eq_addend(&p->b, *y, p->left_shift);
-            *output++ = (int16_t)eq_requantize(difference * difference, p->output_multiplier,
-                                               p->output_shift, p->output_zero_point, p->output_min,
-                                               p->output_max);
-            x += p->shape.step_a[last];
-            y += p->shape.step_b[last];
-        }
-    } while (eq_broadcast_next(&p->shape, &walk));
+static int32_t square(const eq_add_t* p, int32_t x, int32_t y) {
+    const int32_t difference = eq_addends_difference(p, x, y);
+    return eq_addends_output(p, difference * difference);
 }
+
+#define EQ_BINARY eq_squared_difference_s16
+#define EQ_PARAMETERS eq_add_t
+#define EQ_SHAPE &p->shape
+#define EQ_VALUE int16_t
+#define EQ_RESULT(p, x, y) square(p, x, y)
+#include "eq_binary_body.h"

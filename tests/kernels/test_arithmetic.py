@@ -1,4 +1,4 @@
-"""Arithmetic of two activations beyond ADD of int8, int8 and int16, against TFLM."""
+"""Arithmetic of two activations against TFLM, with every way to broadcast."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from host_program import Batch, export_of, options
 from make_model import Maker
-from test_elementwise import SHAPES
 
 from edgeq.codegen.aot import compile_graph
 from edgeq.errors import DoesNotFit
@@ -25,8 +24,23 @@ OPTIONS = {
     "MINIMUM": "MaximumMinimum",
     "SQUARED_DIFFERENCE": "SquaredDifference",
 }
-CASES = [(name, np.int8) for name in OPTIONS if name != "ADD"]
-CASES += [(name, np.int16) for name in OPTIONS]
+CASES = [(name, dtype) for name in OPTIONS for dtype in (np.int8, np.int16)]
+SHAPES = [
+    ((1, 4, 5, 3), (1, 4, 5, 3)),
+    ((7,), (7,)),
+    ((1, 4, 5, 3), (1, 1, 1, 3)),
+    ((1, 1, 1, 3), (1, 4, 5, 3)),
+    ((2, 4, 5, 3), (1,)),
+    ((1,), (2, 3)),
+    ((2, 4, 5, 3), (3,)),
+    ((2, 4, 5, 3), (2, 1, 5, 1)),
+    ((2, 1, 5, 1), (1, 4, 1, 3)),
+    ((2, 4, 1, 3), (4, 6, 1)),
+    ((2, 1, 3, 1, 2), (1, 4, 3, 5, 2)),
+    ((1, 1), (1, 1)),
+    ((), ()),
+    ((), (2, 2)),
+]
 UNIT = {np.int8: 1.0, np.int16: 1 / 256}
 """Scales are for int8; those of int16 are as much smaller as its values are larger."""
 

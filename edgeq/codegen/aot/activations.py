@@ -64,7 +64,7 @@ def softmax_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
         constants=(values, Struct(name, "eq_softmax_s8_t", fields)),
         sources=(f"{kernel}.c", "eq_softmax_row.c"),
-        headers=("eq_softmax.h", "eq_fixed_point.h", "eq_requantize.h"),
+        headers=("eq_softmax.h",),
         overlaps=front_to_back(input, output),
     )
 
@@ -144,7 +144,7 @@ def unary_s8(op: Op, subgraph: Subgraph, values: Sequence[int] | NDArray[Any]) -
             calls=(Call("eq_clamp_s8", (f"&{name}", Input(0), Output())),),
             constants=(Struct(name, "eq_clamp_s8_t", fields),),
             sources=("eq_clamp_s8.c",),
-            headers=("eq_activation.h", "eq_requantize.h"),
+            headers=("eq_activation.h",),
             overlaps=IN_PLACE,
         )
     array = Array(f"{name}_table", table.astype(np.int8), "the result for -128, -127, .. 127")

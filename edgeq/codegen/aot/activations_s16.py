@@ -1,9 +1,8 @@
-"""Pools (eq_pool_s16.h), SOFTMAX and functions of one value (eq_activation_s16.h) of int16."""
+"""SOFTMAX and functions of one value of int16: eq_activation_s16.h."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,25 +26,12 @@ from edgeq.codegen.aot.layer import (
 )
 from edgeq.codegen.aot.multipliers import LIMITS, float32_round, requantize_pairs
 from edgeq.codegen.aot.overlaps import IN_PLACE
-from edgeq.codegen.aot.pools import pool
 from edgeq.graph import Op, Subgraph, Tensor
 from edgeq.targets import Core
 
 Fields = tuple[tuple[str, Value], ...]
 
 _LOW, _HIGH = LIMITS["int16"]
-
-_MOST_TAPS = 65535
-"""Of a pool: more values of int16 can have a sum beyond int32."""
-
-_HEADERS = ("eq_activation_s16.h",)
-
-
-def pool_s16(kernel: str, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
-    if int(op.options["filter_h"]) * int(op.options["filter_w"]) > _MOST_TAPS:
-        raise refuse(op, f"its kernel has more than {_MOST_TAPS} taps")
-    code = pool(kernel, op, subgraph, core)
-    return replace(code, headers=(*code.headers, "eq_pool_s16.h"))
 
 
 def _tensors(op: Op, subgraph: Subgraph) -> tuple[Tensor, Tensor]:
@@ -81,7 +67,7 @@ def _relu(op: Op, subgraph: Subgraph, factor: float, low: int, high: int) -> Lay
         ("output_min", low),
         ("output_max", high),
     )
-    return _unary(op, "relu", "eq_relu_s16_t", fields, headers=("eq_requantize.h",))
+    return _unary(op, "relu", "eq_relu_s16_t", fields)
 
 
 def _unary(
@@ -90,14 +76,13 @@ def _unary(
     ctype: str,
     fields: Fields,
     tables: tuple[Array, ...] = (),
-    headers: tuple[str, ...] = (),
 ) -> LayerCode:
     name, kernel = label(op), f"eq_{operator}_s16"
     return LayerCode(
         calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
         constants=(*tables, Struct(name, ctype, fields)),
         sources=(f"{kernel}.c",),
-        headers=(*_HEADERS, *headers),
+        headers=("eq_activation_s16.h",),
         overlaps=IN_PLACE,
     )
 
@@ -196,8 +181,7 @@ def softmax_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         ("exp", exp.name),
         ("reciprocal", reciprocal.name),
     )
-    headers = ("eq_fixed_point.h", "eq_requantize.h")
-    return _unary(op, "softmax", "eq_softmax_s16_t", fields, (exp, reciprocal), headers)
+    return _unary(op, "softmax", "eq_softmax_s16_t", fields, (exp, reciprocal))
 
 
 def interpolation_table(
@@ -236,9 +220,7 @@ def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 EMITTERS: dict[tuple[str, str], Emitter] = {
-    ("AVERAGE_POOL_2D", "int16"): partial(pool_s16, "eq_average_pool_s16"),
     ("LOGISTIC", "int16"): partial(sigmoid_s16, (0,)),
-    ("MAX_POOL_2D", "int16"): partial(pool_s16, "eq_max_pool_s16"),
     ("RELU", "int16"): relu_s16,
     ("RELU6", "int16"): relu6_s16,
     ("SOFTMAX", "int16"): softmax_s16,

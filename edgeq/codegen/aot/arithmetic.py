@@ -1,10 +1,10 @@
-"""Arithmetic of two activations beyond ADD of int8, int8 and int16: eq_arithmetic.h."""
+"""Arithmetic of two activations: eq_arithmetic.h."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeq.codegen.aot.elementwise import Fields, broadcast, in_place
+from edgeq.codegen.aot.broadcast import Fields, broadcast, in_place
 from edgeq.codegen.aot.layer import (
     Call,
     Emitter,
@@ -35,7 +35,10 @@ _SQUARE_LEFT_SHIFT = {"int8": 7, "int16": 0}
 
 
 def add_or_sub(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
-    """ADD of int16, and SUB, whose factors TFLM's tree has in float32 and its wheel in float64."""
+    """TFLM takes twice the larger scale, so that both factors are at most a half.
+
+    SUB's factors its tree has in float32 and its wheel in float64.
+    """
     a, b, output = _tensors(op, subgraph)
     scales = [quantization(op, t).scale for t in (a, b)]
     common = 2.0 * max(scales)
@@ -144,22 +147,20 @@ def _layer(op: Op, subgraph: Subgraph, operator: str, ctype: str, fields: Fields
         calls=(Call(kernel, (f"&{name}", Input(0), Input(1), Output())),),
         constants=(Struct(name, ctype, fields),),
         sources=(f"{kernel}.c",),
-        headers=("eq_arithmetic.h", "eq_elementwise.h", "eq_broadcast.h", "eq_requantize.h"),
+        headers=("eq_arithmetic.h",),
         overlaps=in_place(a, b, output),
     )
 
 
 EMITTERS: dict[tuple[str, str], Emitter] = {
-    ("ADD", "int16"): add_or_sub,
-    **{
-        (name, dtype): emitter
-        for name, emitter in (
-            ("MAXIMUM", maximum),
-            ("MINIMUM", maximum),
-            ("MUL", mul),
-            ("SQUARED_DIFFERENCE", squared_difference),
-            ("SUB", add_or_sub),
-        )
-        for dtype in SUFFIXES
-    },
+    (name, dtype): emitter
+    for name, emitter in (
+        ("ADD", add_or_sub),
+        ("MAXIMUM", maximum),
+        ("MINIMUM", maximum),
+        ("MUL", mul),
+        ("SQUARED_DIFFERENCE", squared_difference),
+        ("SUB", add_or_sub),
+    )
+    for dtype in SUFFIXES
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ TABLE = "aot"
 
 _CORE_SOURCES = ("eq_model.c",)
 _CORE_HEADERS = ("edgeq.h",)
+_INCLUDE = re.compile(r'^#include "(.*)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +63,9 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
         f"{name}.c": source(export, plan, layers, shared, headers, weights_size),
         f"{name}_run.c": run_file(export, any(layer.states for layer in layers)),
     }
-    runtime = {h: _runtime("include", h) for h in (*_CORE_HEADERS, *headers)}
-    runtime |= {s: _runtime("core", s) for s in _CORE_SOURCES}
+    runtime = {s: _runtime("core", s) for s in _CORE_SOURCES}
     runtime |= {s: _runtime("kernels", s) for s in kernels}
+    runtime = _with_headers(runtime, (*_CORE_HEADERS, *headers))
     if files.keys() & runtime.keys():
         raise ModelError(
             f"a network cannot be called {name!r}: the runtime has files of that name",
@@ -133,6 +135,18 @@ def _shared_constants(subgraph: Subgraph, layers: Sequence[LayerCode]) -> list[A
         for t in tensors
         if t.is_constant
     ]
+
+
+def _with_headers(files: dict[str, str], headers: Sequence[str]) -> dict[str, str]:
+    """`files`, with `headers` and whatever else of runtime/include they include."""
+    found = dict(files)
+    wanted = [*headers, *(i for text in files.values() for i in _INCLUDE.findall(text))]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = _runtime("include", name)
+            wanted += _INCLUDE.findall(found[name])
+    return dict(sorted(found.items()))
 
 
 def _runtime(*parts: str) -> str:

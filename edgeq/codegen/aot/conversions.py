@@ -77,7 +77,7 @@ def quantize(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, "eq_quantize_t", fields),),
         sources=(f"{kernel}.c",),
-        headers=("eq_convert.h", "eq_requantize.h"),
+        headers=("eq_convert.h",),
         overlaps=typed_front_to_back(input, output),
     )
 
@@ -145,7 +145,7 @@ def cast(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call("eq_cast", (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, "eq_cast_t", fields),),
         sources=("eq_cast.c",),
-        headers=("eq_convert.h", "eq_requantize.h"),
+        headers=("eq_convert.h",),
         overlaps=front_to_back(input, output),
     )
 

@@ -1,12 +1,15 @@
-"""CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: eq_conv.h."""
+"""CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: eq_conv.h, and eq_conv_s16.h for int16."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.codegen.aot.channels import channels_s8, channels_s16, refuse_asymmetric_weights
 from edgeq.codegen.aot.layer import (
     Array,
     Call,
@@ -19,34 +22,43 @@ from edgeq.codegen.aot.layer import (
     constant,
     input_tensor,
     label,
-    optional_input,
     output_tensor,
-    quantization,
     refuse,
 )
-from edgeq.codegen.aot.multipliers import (
-    activation_range,
-    channel_scales,
-    requantize_pairs,
-)
 from edgeq.codegen.aot.windows import Fields, Window, window, window_fields
-from edgeq.graph import Op, Subgraph, Tensor
+from edgeq.graph import Op, Subgraph
 from edgeq.memory import Overlap
 from edgeq.targets import Core
 
 _POINTER = 8
 """Bytes that a pointer takes at most: the same plan serves a 64-bit host."""
 
-_HEADERS = ("eq_channels.h", "eq_conv.h", "eq_requantize.h", "eq_window.h")
+
+@dataclass(frozen=True)
+class Types:
+    """The kernels for activations of one type: `suffix` of their names, `size` of a value."""
+
+    suffix: str
+    size: int
+    header: str
+    channels: Callable[[Op, Subgraph, NDArray[Any], NDArray[Any]], tuple[tuple[Array, ...], Fields]]
+
+    def sources(self, operator: str, *others: str) -> tuple[str, ...]:
+        names = (operator, "channels", *others)
+        return tuple(f"eq_{name}_{self.suffix}.c" for name in names)
 
 
-def conv_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+_S8 = Types("s8", 1, "eq_conv.h", channels_s8)
+_S16 = Types("s16", 2, "eq_conv_s16.h", channels_s16)
+
+
+def conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
     weights = constant(op, subgraph, 1, "int8")
     channels, height, width, depth = weights.shape
     if depth == 0 or input.shape[3] % depth or channels % (input.shape[3] // depth):
         raise refuse(op, f"{depth} channels of weights do not divide {input.shape[3]} of the input")
-    name = label(op)
+    name, kernel = label(op), f"eq_conv_{types.suffix}"
     shape = window(op, input, output, height, width)
     fields: Fields = (
         ("window", window_fields(op, input, shape)),
@@ -56,24 +68,26 @@ def conv_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         ("output_channels", channels),
         ("groups", input.shape[3] // depth),
     )
-    arrays, scaling = _scaling(op, subgraph, weights.reshape(channels, -1))
+    rows = weights.reshape(channels, -1)
+    arrays, scaling = types.channels(op, subgraph, rows, rows)
+    scratch = Scratch(f"int{8 * types.size}_t")
     return LayerCode(
-        calls=(Call("eq_conv_s8", (f"&{name}", Input(0), Scratch(), Output())),),
-        constants=(*arrays, Struct(name, "eq_conv_s8_t", (*fields, *scaling))),
-        sources=("eq_conv_s8.c", "eq_channels_s8.c", "eq_dot_s8.c", "eq_window.c"),
-        headers=(*_HEADERS, "eq_dot.h"),
-        scratch=height * width * depth,
+        calls=(Call(kernel, (f"&{name}", Input(0), scratch, Output())),),
+        constants=(*arrays, Struct(name, f"{kernel}_t", (*fields, *scaling))),
+        sources=(*types.sources("conv", "dot"), "eq_window.c"),
+        headers=(types.header,),
+        scratch=types.size * height * width * depth,
         overlaps=(shape.overlap(input, output),),
     )
 
 
-def depthwise_conv_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+def depthwise_conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
     weights = constant(op, subgraph, 1, "int8")
     _, height, width, channels = weights.shape
     if channels % input.shape[3]:
         raise refuse(op, f"{channels} channels are no multiple of the input's {input.shape[3]}")
-    name = label(op)
+    name, kernel = label(op), f"eq_depthwise_conv_{types.suffix}"
     shape = window(op, input, output, height, width)
     fields: Fields = (
         ("window", window_fields(op, input, shape)),
@@ -82,98 +96,53 @@ def depthwise_conv_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCod
         ("output_width", output.shape[2]),
         ("multiplier", channels // input.shape[3]),
     )
-    by_channel = weights.reshape(-1, channels).T
-    arrays, scaling = _scaling(op, subgraph, by_channel, packed=weights)
+    arrays, scaling = types.channels(op, subgraph, weights.reshape(-1, channels).T, weights)
+    if types is _S8:
+        scratch, size = Scratch("void"), _POINTER * height * width + input.shape[3]
+        sources = types.sources("depthwise_conv")
+    else:
+        scratch, size = Scratch("int16_t"), types.size * height * width * input.shape[3]
+        sources = (*types.sources("depthwise_conv"), "eq_window.c")
     return LayerCode(
-        calls=(Call("eq_depthwise_conv_s8", (f"&{name}", Input(0), Scratch("void"), Output())),),
-        constants=(*arrays, Struct(name, "eq_depthwise_conv_s8_t", (*fields, *scaling))),
-        sources=("eq_depthwise_conv_s8.c", "eq_channels_s8.c"),
-        headers=(*_HEADERS, "eq_compiler.h"),
-        scratch=_POINTER * height * width + input.shape[3],
+        calls=(Call(kernel, (f"&{name}", Input(0), scratch, Output())),),
+        constants=(*arrays, Struct(name, f"{kernel}_t", (*fields, *scaling))),
+        sources=sources,
+        headers=(types.header,),
+        scratch=size,
         overlaps=(shape.overlap(input, output),),
     )
 
 
-def fully_connected_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
+def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     output = output_tensor(op, subgraph)
     weights = constant(op, subgraph, 1, "int8")
-    facts = input_tensor(op, subgraph, 1).quantization
-    if facts is not None and any(facts.zero_points):
-        raise refuse(op, "its weights have a zero point", "quantize the model again")
+    refuse_asymmetric_weights(op, subgraph)
     channels, depth = weights.shape
-    name = label(op)
+    name, kernel = label(op), f"eq_fully_connected_{types.suffix}"
     rows = output.elements // channels
     fields: Fields = (
         ("rows", rows),
         ("input_channels", depth),
         ("output_channels", channels),
     )
-    arrays, scaling = _scaling(op, subgraph, weights)
+    arrays, scaling = types.channels(op, subgraph, weights, weights)
     shape = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1))
+    lead = shape.lead(1, types.size * depth, types.size * channels)
     return LayerCode(
-        calls=(Call("eq_fully_connected_s8", (f"&{name}", Input(0), Output())),),
-        constants=(*arrays, Struct(name, "eq_fully_connected_s8_t", (*fields, *scaling))),
-        sources=("eq_fully_connected_s8.c", "eq_channels_s8.c", "eq_dot_s8.c"),
-        headers=(*_HEADERS, "eq_dot.h"),
-        overlaps=(Overlap(0, 0, shape.lead(1, depth, channels)),),
+        calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
+        constants=(*arrays, Struct(name, f"{kernel}_t", (*fields, *scaling))),
+        sources=types.sources("fully_connected", "dot"),
+        headers=(types.header,),
+        overlaps=(Overlap(0, 0, lead),),
     )
-
-
-def folded_bias(weights: NDArray[Any], bias: NDArray[Any], zero_point: int) -> NDArray[np.int32]:
-    """bias - zero_point * (sum of each row of `weights`), modulo 2^32."""
-    folded = bias.astype(np.int64) - zero_point * weights.astype(np.int64).sum(axis=1)
-    return np.array(folded.astype(np.uint32).view(np.int32))
-
-
-def _scaling(
-    op: Op,
-    subgraph: Subgraph,
-    rows: NDArray[Any],
-    packed: NDArray[Any] | None = None,
-) -> tuple[tuple[Array, ...], Fields]:
-    """The arrays, and the fields `weights` and `channels`, of a kernel of eq_conv.h.
-
-    `rows` holds the weights of each output channel; `packed` the same as the kernel wants them,
-    where that differs.
-    """
-    input, weights, output = (
-        input_tensor(op, subgraph, 0),
-        input_tensor(op, subgraph, 1),
-        output_tensor(op, subgraph),
-    )
-    scales = channel_scales(op, input, weights, output)
-    multipliers, shifts = requantize_pairs(op, scales)
-    bias = np.zeros(len(rows), np.int32)
-    if optional_input(op, subgraph, 2) is not None:
-        bias = constant(op, subgraph, 2, "int32").reshape(-1)
-    low, high = activation_range(op, output, str(op.options["activation"]))
-    zero_point = quantization(op, input).zero_point
-    name = label(op)
-    arrays = (
-        Array(f"{name}_weights", rows if packed is None else packed, _about(weights)),
-        Array(f"{name}_bias", folded_bias(rows, bias, zero_point), "bias, zero point folded in"),
-        Array(f"{name}_multipliers", multipliers, "scale of each channel, and its shift"),
-        Array(f"{name}_shifts", shifts, ""),
-    )
-    channels: Fields = (
-        ("bias", arrays[1].name),
-        ("multipliers", arrays[2].name),
-        ("shifts", arrays[3].name),
-        ("step", int(len(scales) > 1)),
-        ("is_down", int((shifts < 0).all())),
-        ("output_zero_point", quantization(op, output).zero_point),
-        ("output_min", low),
-        ("output_max", high),
-    )
-    return arrays, (("weights", arrays[0].name), ("channels", channels))
-
-
-def _about(tensor: Tensor) -> str:
-    return f"{tensor.name}, {tensor.dtype} {list(tensor.shape)}"
 
 
 EMITTERS: dict[tuple[str, str], Emitter] = {
-    ("CONV_2D", "int8"): conv_s8,
-    ("DEPTHWISE_CONV_2D", "int8"): depthwise_conv_s8,
-    ("FULLY_CONNECTED", "int8"): fully_connected_s8,
+    (name, dtype): partial(emitter, types)
+    for name, emitter in (
+        ("CONV_2D", conv),
+        ("DEPTHWISE_CONV_2D", depthwise_conv),
+        ("FULLY_CONNECTED", fully_connected),
+    )
+    for dtype, types in (("int8", _S8), ("int16", _S16))
 }

@@ -48,7 +48,7 @@ def abs_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
 
 def abs_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     before, after = _scales(op, subgraph)
-    return _scaled_s16(op, subgraph, "abs", *_pair(op, _ratio(before, after)), headers=())
+    return _scaled_s16(op, subgraph, "abs", *_pair(op, _ratio(before, after)))
 
 
 def neg_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
@@ -60,7 +60,7 @@ def neg_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
 def neg_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     _check_negation(op, subgraph)
     fields = (("count", input_tensor(op, subgraph, 0).elements),)
-    return _function_s16(op, "eq_neg_s16", "eq_neg_t", fields, ())
+    return _function_s16(op, "eq_neg_s16", "eq_neg_t", fields)
 
 
 def _check_negation(op: Op, subgraph: Subgraph) -> None:
@@ -116,7 +116,7 @@ def leaky_relu_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         ("below_shift", below_shift),
         ("below_sign", sign),
     )
-    return _function_s16(op, "eq_leaky_relu_s16", "eq_leaky_relu_t", fields, ())
+    return _function_s16(op, "eq_leaky_relu_s16", "eq_leaky_relu_t", fields)
 
 
 def _slopes(op: Op, before: Quantization, after: Quantization) -> tuple[int, int, int, int, int]:
@@ -145,8 +145,7 @@ def rsqrt_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
 
 def rsqrt_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     before, after = _scales(op, subgraph)
-    headers = ("eq_fixed_point.h", "eq_inverse_sqrt.h")
-    return _scaled_s16(op, subgraph, "rsqrt", *_root_pair(op, before, after), headers=headers)
+    return _scaled_s16(op, subgraph, "rsqrt", *_root_pair(op, before, after))
 
 
 def _root_pair(op: Op, before: Quantization, after: Quantization) -> tuple[int, int]:
@@ -251,7 +250,6 @@ def _scaled_s16(
     function: str,
     multiplier: int,
     shift: int,
-    headers: tuple[str, ...],
 ) -> LayerCode:
     if any(facts.zero_point for facts in _scales(op, subgraph)):
         raise refuse(op, "an int16 tensor has a zero point", "quantize the model again")
@@ -260,7 +258,7 @@ def _scaled_s16(
         ("multiplier", multiplier),
         ("shift", shift),
     )
-    return _function_s16(op, f"eq_{function}_s16", "eq_scaled_t", fields, headers)
+    return _function_s16(op, f"eq_{function}_s16", "eq_scaled_t", fields)
 
 
 def _function_s16(
@@ -268,14 +266,13 @@ def _function_s16(
     function: str,
     ctype: str,
     fields: tuple[tuple[str, Value], ...],
-    headers: tuple[str, ...],
 ) -> LayerCode:
     name = label(op)
     return LayerCode(
         calls=(Call(function, (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, ctype, fields),),
         sources=(f"{function}.c",),
-        headers=("eq_function.h", "eq_requantize.h", *headers),
+        headers=("eq_function.h",),
         overlaps=IN_PLACE,
     )
 

@@ -84,7 +84,8 @@ class LayerCode:
     """One operator as C.
 
     `calls` run in order, none where output 0 is input 0 under another shape (`is_alias`).
-    `sources` and `headers` are files of runtime/kernels and runtime/include. `scratch` is in
+    `sources` are files of runtime/kernels, `headers` those of runtime/include that the calls need;
+    what these files include is found by itself. `scratch` is in
     bytes. `overlaps` says which outputs may lie over which inputs (see edgeq.memory.Overlap).
     `states` are pairs (tensor position among the inputs, value that a reset fills it with).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeq.codegen.aot.elementwise import broadcast
+from edgeq.codegen.aot.broadcast import broadcast
 from edgeq.codegen.aot.layer import (
     Call,
     Emitter,
@@ -61,7 +61,7 @@ def batch_matmul(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call(function, (f"&{name}", Input(0), Input(1), Output())),),
         constants=(Struct(name, "eq_batch_matmul_t", fields),),
         sources=(f"{function}.c",),
-        headers=("eq_matmul.h", "eq_broadcast.h", "eq_requantize.h"),
+        headers=("eq_matmul.h",),
     )
 
 

@@ -61,7 +61,7 @@ def log_softmax_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call("eq_log_softmax_s8", (f"&{name}", Input(0), Output())),),
         constants=(values, Struct(name, "eq_log_softmax_s8_t", fields)),
         sources=("eq_log_softmax_s8.c",),
-        headers=("eq_normalize.h", "eq_fixed_point.h", "eq_requantize.h"),
+        headers=("eq_normalize.h",),
         overlaps=IN_PLACE,
     )
 
@@ -85,7 +85,7 @@ def l2_normalization_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerC
         calls=(Call("eq_l2_normalization_s8", (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, "eq_l2_normalization_s8_t", fields),),
         sources=("eq_l2_normalization_s8.c",),
-        headers=("eq_normalize.h", "eq_inverse_sqrt.h", "eq_fixed_point.h", "eq_requantize.h"),
+        headers=("eq_normalize.h",),
         overlaps=IN_PLACE,
     )
 

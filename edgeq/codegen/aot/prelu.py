@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeq.codegen.aot.elementwise import broadcast
+from edgeq.codegen.aot.broadcast import broadcast
 from edgeq.codegen.aot.layer import (
     Call,
     Emitter,
@@ -49,7 +49,7 @@ def prelu(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call(function, (f"&{name}", Input(0), Input(1), Output())),),
         constants=(Struct(name, "eq_prelu_t", fields),),
         sources=(f"{function}.c",),
-        headers=("eq_prelu.h", "eq_broadcast.h", "eq_requantize.h"),
+        headers=("eq_prelu.h",),
         overlaps=(Overlap(0, 0),),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.codegen.aot.activations_s16 import sigmoid_table
-from edgeq.codegen.aot.convolutions import folded_bias
+from edgeq.codegen.aot.channels import folded_bias
 from edgeq.codegen.aot.layer import (
     Array,
     Call,
@@ -81,7 +81,7 @@ def svdf_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call("eq_svdf_s8", (f"&{name}", Input(0), Input(4), Output())),),
         constants=(*arrays, Struct(name, "eq_svdf_s8_t", fields)),
         sources=("eq_svdf_s8.c", "eq_dot_s8.c"),
-        headers=("eq_svdf.h", "eq_dot.h", "eq_requantize.h"),
+        headers=("eq_svdf.h",),
         states=((4, 0),),
     )
 
@@ -142,14 +142,12 @@ def lstm(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     kernel = f"eq_lstm_{types}"
     fields: Fields = (("shape", shape), *gates, ("cell", cells))
     call = Call(kernel, (f"&{name}", Input(0), Input(_HIDDEN), Input(_CELL), Output()))
-    headers = ["eq_lstm.h", "eq_activation_s16.h", "eq_requantize.h"]
-    headers += ["eq_dot.h"] if types == "s8" else ["eq_conv_s16.h", "eq_channels.h", "eq_window.h"]
     functions = ("eq_lstm_cell.c", "eq_logistic_s16.c", "eq_tanh_s16.c")
     return LayerCode(
         calls=(call,),
         constants=(*arrays, Struct(name, f"{kernel}_t", fields)),
         sources=(f"{kernel}.c", f"eq_dot_{types}.c", *functions),
-        headers=tuple(headers),
+        headers=("eq_lstm.h",),
         states=((_HIDDEN, kept.zero_point), (_CELL, 0)),
     )
 

@@ -52,7 +52,7 @@ def _mean_or_sum(op: Op, subgraph: Subgraph, multiplier: int, shift: int, count:
         calls=(Call("eq_mean_s8", (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, "eq_mean_t", fields),),
         sources=("eq_mean_s8.c",),
-        headers=("eq_reduce.h", "eq_requantize.h"),
+        headers=("eq_reduce.h",),
     )
 
 

@@ -106,7 +106,7 @@ def resize_bilinear_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCo
         calls=(Call("eq_resize_bilinear_s8", (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, "eq_resize_bilinear_t", fields),),
         sources=("eq_resize_bilinear_s8.c",),
-        headers=("eq_requantize.h", "eq_resize.h"),
+        headers=("eq_resize.h",),
     )
 
 

@@ -48,7 +48,7 @@ def mean_or_sum(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, "eq_mean_t", fields),),
         sources=(f"{kernel}.c",),
-        headers=("eq_reduce.h", "eq_requantize.h", *more),
+        headers=("eq_reduce.h", *more),
     )
 
 
@@ -67,7 +67,7 @@ def extreme(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
         calls=(Call("eq_reduce_max_s8", (f"&{name}", Input(0), Output())),),
         constants=(Struct(name, "eq_reduce_max_t", fields),),
         sources=("eq_reduce_max_s8.c",),
-        headers=("eq_reductions.h", "eq_reduce.h", "eq_requantize.h"),
+        headers=("eq_reductions.h", "eq_reduce.h"),
     )
 
 

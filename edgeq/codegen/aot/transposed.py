@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.codegen.aot import convolutions, convolutions_s16
+from edgeq.codegen.aot.channels import (
+    channels_s8,
+    channels_s16,
+    folded_bias,
+    refuse_asymmetric_weights,
+)
 from edgeq.codegen.aot.layer import (
     Array,
     Call,
@@ -36,20 +41,18 @@ _WEIGHTS, _INPUT, _BIAS = 1, 2, 3
 
 def transpose_conv_s8(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     weights = constant(op, subgraph, _WEIGHTS, "int8")
-    facts = input_tensor(op, subgraph, _WEIGHTS).quantization
-    if facts is not None and any(facts.zero_points):
-        raise refuse(op, "its weights have a zero point", "quantize the model again")
+    refuse_asymmetric_weights(op, subgraph)
     phases = _phases(op, weights)
     channels = len(weights)
-    arrays, scaling = convolutions._scaling(_as_conv(op), subgraph, weights.reshape(channels, -1))
+    rows = weights.reshape(channels, -1)
+    arrays, scaling = channels_s8(_as_conv(op), subgraph, rows, rows)
     bias = np.zeros(channels, np.int32)
     if optional_input(op, subgraph, _BIAS) is not None:
         bias = constant(op, subgraph, _BIAS, "int32").reshape(-1)
     zero_point = quantization(op, input_tensor(op, subgraph, _INPUT)).zero_point
-    folded = [convolutions.folded_bias(w.reshape(channels, -1), bias, zero_point) for w in phases]
+    folded = [folded_bias(w.reshape(channels, -1), bias, zero_point) for w in phases]
     biases = Array(arrays[1].name, np.stack(folded), "bias of each phase, zero point folded in")
-    headers = ("eq_dot.h",)
-    return _layer(op, subgraph, phases, (biases, *arrays[2:]), dict(scaling), "s8", headers)
+    return _layer(op, subgraph, phases, (biases, *arrays[2:]), dict(scaling), "s8")
 
 
 def transpose_conv_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
@@ -58,8 +61,8 @@ def transpose_conv_s16(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCo
     if bias is not None and bias.dtype != "int64":
         raise refuse(op, f"its bias is {bias.dtype}, and only int64 is supported")
     rows = weights.reshape(len(weights), -1)
-    arrays, scaling = convolutions_s16._scaling(_as_conv(op), subgraph, rows, rows)
-    return _layer(op, subgraph, _phases(op, weights), arrays[1:], dict(scaling), "s16", ())
+    arrays, scaling = channels_s16(_as_conv(op), subgraph, rows, rows)
+    return _layer(op, subgraph, _phases(op, weights), arrays[1:], dict(scaling), "s16")
 
 
 def _as_conv(op: Op) -> Op:
@@ -99,7 +102,6 @@ def _layer(
     arrays: tuple[Array, ...],
     scaling: dict[str, Any],
     types: str,
-    headers: tuple[str, ...],
 ) -> LayerCode:
     input, output = input_tensor(op, subgraph, _INPUT), output_tensor(op, subgraph)
     weights = input_tensor(op, subgraph, _WEIGHTS)
@@ -139,15 +141,7 @@ def _layer(
         calls=(Call(function, (f"&{name}", Input(_INPUT), Scratch(ctype), Output())),),
         constants=(packed, begins, *arrays, Struct(name, f"{function}_t", fields)),
         sources=(f"{function}.c", f"eq_channels_{types}.c", f"eq_dot_{types}.c", "eq_window.c"),
-        headers=(
-            "eq_transpose_conv.h",
-            "eq_channels.h",
-            "eq_conv.h",
-            "eq_conv_s16.h",
-            "eq_requantize.h",
-            "eq_window.h",
-            *headers,
-        ),
+        headers=("eq_transpose_conv.h",),
         scratch=max(sizes) // channels * (input.bytes // input.elements),
     )
 
