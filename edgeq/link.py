@@ -336,6 +336,7 @@ class Link:
         """Read until nothing comes. Raises Garbage when that does not happen."""
         start = sense = time.monotonic()
         while self._receive(self._limits.quiet):
+            self._check_deadline()
             now = time.monotonic()
             if any(protocol.is_protocol(line) for line in self._lines):
                 sense = now

@@ -60,7 +60,8 @@ class Network:
 
 @dataclass
 class Behaviour:
-    """What is wrong with it. Commands are counted from 1, the `%` alone too."""
+    """What is wrong with it. Commands are counted from the first `eq model` on, which is number 1:
+    how many it takes to get into step depends on how fast the machine is."""
 
     restart_at: set[int] = field(default_factory=set)
     restart_without_banner: bool = False
@@ -154,7 +155,7 @@ class DeviceDouble:
             self._answer(BOOT)
 
     def _command(self, line: bytes) -> None:
-        self.commands += 1
+        self.commands += self.commands > 0 or line.startswith(b"eq model ")
         b = self.behaviour
         if b.silent or (b.hang_at and self.commands >= b.hang_at):
             return

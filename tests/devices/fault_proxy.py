@@ -1,6 +1,6 @@
 """A pty in front of a device, that loses, changes and adds bytes on the way. For tests.
 
-The bytes of both directions are counted from 1, so that a fault can be put at an exact place.
+A fault can be put at an exact place: at a byte, counted from 1 in each direction, or behind a text.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from collections.abc import Callable
 TO_HOST = "to_host"
 TO_DEVICE = "to_device"
 
+_TAIL = 64
+"""Bytes that texts to wait for may have."""
+
 
 class FaultProxy:
     """`name` is the port to open; `backend` the file descriptor of the device's end.
 
     Probabilities are per byte, of both directions. `at` maps a direction to {byte number:
-    what to do just before that byte goes on}. `latency` is in seconds for every piece of data,
+    what to do just before that byte goes on}, `behind` to {text: what to do when it has passed for
+    the n-th time}, as a pair (n, what). `latency` is in seconds for every piece of data,
     `rate` in bytes a second.
     """
 
@@ -34,6 +38,12 @@ class FaultProxy:
         self.rate = 0.0
         self.swallow = {TO_HOST: 0, TO_DEVICE: 0}
         self.at: dict[str, dict[int, Callable[[], None]]] = {TO_HOST: {}, TO_DEVICE: {}}
+        self.behind: dict[str, dict[bytes, tuple[int, Callable[[], None]]]] = {
+            TO_HOST: {},
+            TO_DEVICE: {},
+        }
+        self._tail = {TO_HOST: b"", TO_DEVICE: b""}
+        self._until = {TO_HOST: b"", TO_DEVICE: b""}
         self.count = {TO_HOST: 0, TO_DEVICE: 0}
         self.faults = 0
         self._stop = threading.Event()
@@ -66,6 +76,11 @@ class FaultProxy:
         """Swallow the next `count` bytes."""
         self.faults += 1
         self.swallow[direction] = count
+
+    def cut_until(self, direction: str, text: bytes) -> None:
+        """Swallow everything before the next `text`, which goes on."""
+        self.faults += 1
+        self._until[direction] = text
 
     def close(self) -> None:
         self._stop.set()
@@ -104,6 +119,13 @@ class FaultProxy:
             event()
         if self._pulled:
             return
+        tail = self._tail[direction] = (self._tail[direction] + bytes([byte]))[-_TAIL:]
+        until = self._until[direction]
+        if until:
+            if tail.endswith(until):
+                self._until[direction] = b""
+                self._send_on(direction, until)
+            return
         copies = 1
         if self.swallow[direction]:
             self.swallow[direction] -= 1
@@ -117,8 +139,15 @@ class FaultProxy:
         elif self.flip and self._random.random() < self.flip:
             self.faults += 1
             byte ^= 1 << self._random.randrange(8)
+        self._send_on(direction, bytes([byte]) * copies)
+        for text, (number, event) in list(self.behind[direction].items()):
+            if tail.endswith(text):
+                self.behind[direction][text] = (number - 1, event)
+                if number == 1:
+                    event()
+
+    def _send_on(self, direction: str, data: bytes) -> None:
         target = self._master if direction == TO_HOST else self._backend
-        data = bytes([byte]) * copies
         while data and not self._stop.is_set():
             _, ready, _ = select.select([], [target], [], 0.05)
             if ready:

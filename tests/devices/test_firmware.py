@@ -49,7 +49,7 @@ BOARD = "mps2-an386"
 SHA256 = "0123456789abcdef" * 4
 HERE = Path(__file__).parent
 
-LIMITS = Limits(reply=2.0, inference=5.0, quiet=0.1, patience=20.0)
+LIMITS = Limits(reply=2.0, inference=5.0, quiet=0.1, patience=60.0)
 
 Build = Callable[..., Path]
 
@@ -131,7 +131,7 @@ def right(m: Measurement, runs: int, ticks: set[int]) -> None:
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_board_is_proved_and_measured(build, board):
     target = load_target(board)
-    with Session(target, SimulatorTransport(target, build(board)), limits=LIMITS) as session:
+    with Session(target, SimulatorTransport(target, build(board))) as session:
         m = session.measure(expected(), runs=100, warmup=1)
         assert session.info.board == board and session.damaged == 0
         profile, memory = session.profile(expected()), session.memory()
@@ -160,7 +160,7 @@ def test_inferences_in_a_row(build):
             got, wanted = session.infer(sample), toy(*sample)[0]
             assert [v.tobytes() for v in got] == [v.tobytes() for v in wanted]
             assert [(v.dtype, v.shape) for v in got] == [(v.dtype, v.shape) for v in wanted]
-        assert time.monotonic() - start < 60
+        assert time.monotonic() - start < 150
 
 
 def test_the_past_is_forgotten_before_each_golden_vector(build):
@@ -205,7 +205,7 @@ def test_firmware_that_hangs_is_given_up(build):
     with Session(target, SimulatorTransport(target, image), limits=limits) as session:
         with pytest.raises(NoReply, match="stopped answering during eq run"):
             session.measure(expected())
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 90
 
 
 def test_an_image_that_is_no_firmware_stops_the_emulator(tmp_path):
@@ -301,11 +301,12 @@ def test_damaged_bytes(build, ticks, tmp_path, kind, seed):
 
 
 @pytest.mark.parametrize("direction", [TO_HOST, TO_DEVICE])
-@pytest.mark.parametrize("place", [400, 700, 1600])
+@pytest.mark.parametrize("place", [400, 700, 1100])
 def test_cuts(build, ticks, tmp_path, direction, place):
     with board(build(), tmp_path) as b:
         b.proxy.at[direction][place] = lambda: b.proxy.cut(direction, 100)
         right(measure(b), 80, ticks)
+        assert b.proxy.faults == 1
 
 
 def test_a_line_of_a_megabyte_to_the_host(build, ticks, tmp_path):
@@ -320,14 +321,64 @@ def test_a_slow_line(build, ticks, tmp_path):
         right(measure(b, runs=20), 20, ticks)
 
 
-@pytest.mark.parametrize("place", [700, 2500, 3500, 3900])
+RESETS = {
+    "asked for its model": (b"m-eq-sha256-[", 1),
+    "loaded": (b"m-eq-loaded-[", 2),
+    "asked for a golden output": (b"m-eq-out-[", 3),
+    "timed": (b"m-eq-ticks-[8,", 1),
+    "timed, in a later block": (b"m-eq-ticks-[8,", 2),
+    "asked for its memory": (b"m-eq-stack-[", 1),
+}
+"""While the board is …: (text, how often it has passed to the host when the board is reset)."""
+
+
+@pytest.mark.parametrize("place", RESETS)
 def test_a_reset_in_mid_line(build, ticks, tmp_path, place):
+    """What the board had still to say is lost with the reset, so the run must start over."""
     notices: list[str] = []
+    text, number = RESETS[place]
+
+    def reset() -> None:
+        b.reset()
+        b.proxy.cut_until(TO_HOST, b"m-timestamp-mode")
+
+    with board(build(), tmp_path) as b:
+        b.proxy.behind[TO_HOST][text] = (number, reset)
+        right(measure(b, notice=notices.append), 80, ticks)
+        assert b.proxy.faults == 1
+    assert len(notices) == 1 and "starts over" in notices[0]
+
+
+def test_a_reset_while_the_session_opens(build, ticks, tmp_path):
+    """Nothing is lost by it, and nothing is to be said."""
+    notices: list[str] = []
+
+    def reset() -> None:
+        b.reset()
+        b.proxy.cut_until(TO_HOST, b"m-timestamp-mode")
+
+    with board(build(), tmp_path) as b:
+        b.proxy.behind[TO_HOST][b"m-eq-target-["] = (1, reset)
+        right(measure(b, notice=notices.append), 80, ticks)
+        assert b.proxy.faults == 1 and not notices
+
+
+@pytest.mark.parametrize("place", [700, 2500, 3500, 3900])
+def test_a_reset_at_any_byte(build, ticks, tmp_path, place):
+    """Whether anything is lost depends on what is under way: the emulator, unlike a board, may be
+    ahead of the line. Only a run that is begun anew is worth a notice."""
+    notices: list[str] = []
+    commands: list[str] = []
+
+    def trace(seconds: float, direction: str, line: str) -> None:
+        commands.append(f"{direction} {line}")
+
     with board(build(), tmp_path) as b:
         b.proxy.at[TO_HOST][place] = b.reset
-        right(measure(b, notice=notices.append), 80, ticks)
+        right(measure(b, notice=notices.append, trace=trace), 80, ticks)
         assert b.proxy.count[TO_HOST] > place
-    assert place < 1000 or len(notices) == 1 and "starts over" in notices[0]
+    begun = sum(c.startswith("> eq model") for c in commands)
+    assert len(notices) <= 1 and begun > len(notices)
 
 
 @pytest.mark.parametrize("place", [10, 2500])
