@@ -54,7 +54,7 @@ DEFAULT_LIMITS: Mapping[str, Limit] = {
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one model in both results.
+    """One metric of one model in both results; `target` and `engine` are the new one's.
 
     `change` is new / base - 1, None for a base of 0; `interval` is that of `change` where both
     have one. `limit` is None for a metric that cannot fail.
@@ -62,6 +62,8 @@ class Change:
 
     model: str
     scheme: str
+    target: str
+    engine: str
     metric: str
     unit: str
     better: Direction
@@ -203,10 +205,10 @@ _TICKS = {"latency", "instructions"}
 
 
 def _pairs(base: Results, new: Results) -> tuple[list[Pair], list[str]]:
-    """Measurements that belong together: by model and scheme, the rest by scheme alone."""
+    """Measurements that belong together: those that have most in common, at least the scheme."""
     pairs: list[Pair] = []
     left, right = list(base.measurements), list(new.measurements)
-    for key in (_by_name, _by_scheme):
+    for key in (_by_engine, _by_target, _by_name, _by_scheme):
         for before in list(left):
             same_before = [m for m in left if key(m) == key(before)]
             found = [m for m in right if key(m) == key(before)]
@@ -220,13 +222,21 @@ def _pairs(base: Results, new: Results) -> tuple[list[Pair], list[str]]:
             f"{_titles(base.measurements)} and {_titles(new.measurements)}",
             hint="compare results of the same model",
         )
-    notes = [f"only in base: {m.title}" for m in left]
-    notes += [f"only in new: {m.title}" for m in right]
+    notes = [f"only in base: {m.title} on {m.target} ({m.engine})" for m in left]
+    notes += [f"only in new: {m.title} on {m.target} ({m.engine})" for m in right]
     return pairs, notes
 
 
-def _by_name(m: Measurement) -> tuple[str, ...]:
+def _by_engine(m: Measurement) -> tuple[str, ...]:
+    return m.model, m.scheme, m.target, m.engine
+
+
+def _by_target(m: Measurement) -> tuple[str, ...]:
     return m.model, m.scheme, m.target
+
+
+def _by_name(m: Measurement) -> tuple[str, ...]:
+    return m.model, m.scheme
 
 
 def _by_scheme(m: Measurement) -> tuple[str, ...]:
@@ -346,7 +356,19 @@ def _change(
     else:
         outcome = "regression" if allowed is not None and worse > allowed else "worse"
     return Change(
-        of.model, of.scheme, metric, unit, better, base, new, change, interval, limit, outcome
+        of.model,
+        of.scheme,
+        of.target,
+        of.engine,
+        metric,
+        unit,
+        better,
+        base,
+        new,
+        change,
+        interval,
+        limit,
+        outcome,
     )
 
 

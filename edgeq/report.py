@@ -106,6 +106,8 @@ def measurement_notes(measurements: Sequence[Measurement]) -> list[str]:
 COMPARISON_COLUMNS = (
     "model",
     "scheme",
+    "target",
+    "engine",
     "metric",
     ">base",
     ">new",
@@ -137,6 +139,8 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
         [
             c.model,
             c.scheme,
+            c.target,
+            c.engine,
             c.metric,
             _value(c.base, c.unit),
             _value(c.new, c.unit),

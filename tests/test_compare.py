@@ -235,9 +235,23 @@ def test_models_are_matched_by_name_and_scheme():
     assert [(c.scheme, c.outcome) for c in changes] == [("int8", "regression"), ("float32", "same")]
 
 
+def test_one_model_on_two_targets_and_engines_is_matched_by_them():
+    makings = {
+        (target, engine): made(1_000_000, target=target, engine=engine)
+        for target in ("rpi4", "rpi5")
+        for engine in ("litert", "tflm")
+    }
+    comparison = compare(
+        Results(tuple(makings.values())), Results(tuple(reversed(makings.values())))
+    )
+    assert [(c.target, c.engine) for c in comparison.changes] == list(makings)
+    assert {c.outcome for c in comparison.changes} == {"same"}
+    assert [row[2:4] for row in comparison_rows(comparison)] == [list(key) for key in makings]
+
+
 def test_what_is_in_one_file_only_is_said():
     base = Results((made(), made(scheme="float32")))
-    assert "only in base: kws float32" in compare(base, Results((made(),))).notes
+    assert "only in base: kws float32 on rpi4 (litert)" in compare(base, Results((made(),))).notes
     with pytest.raises(MeasurementError, match="no model and scheme in common"):
         compare(Results((made(),)), Results((made(scheme="float32"),)))
 
@@ -271,7 +285,7 @@ def test_instructions_are_never_shown_as_time():
     m = emulated(7_700_402)
     assert format_ticks(m, 7_700_402) == "7,700,402 instructions"
     assert not any("ms" in cell or "µs" in cell for cell in measurement_rows([m])[0])
-    assert "instructions" in comparison_rows(outcome(m, m))[0][3]
+    assert "instructions" in comparison_rows(outcome(m, m))[0][5]
 
 
 @pytest.mark.parametrize(
