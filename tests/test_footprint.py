@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 from make_model import Maker, tiny_int8
 
 import edgeq
+from edgeq.codegen import readme
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.codegen.aot.source import smallest_main
-from edgeq.codegen.facts import Export
+from edgeq.codegen.facts import Export, Footprint
 from edgeq.footprint import measure, read_frames, worst_stack
 from edgeq.resources import path
 from edgeq.targets import load_core
@@ -166,6 +168,20 @@ def test_a_bundle_says_what_was_measured_and_how(tmp_path: Path) -> None:
     assert f"| RAM | {facts['ram']} bytes" in text and f"| stack | {facts['stack']} bytes |" in text
     assert f"Measured with {facts['compiler']}" in text
     assert str(tmp_path) not in text + str(facts)
+
+
+def test_the_readme_tells_what_a_call_takes(export: Export, compiled: Compiled) -> None:
+    known = Footprint(9000, compiled.weights_size, 300, 240, "gcc 12", ("-O2",))
+
+    def text(footprint: Footprint | None) -> str:
+        return readme("cortex-m", export, target="x", compiled=compiled, footprint=footprint)
+
+    code = 9000 - compiled.weights_size
+    assert f"9000 bytes: {compiled.weights_size} of weights, {code} of code" in text(known)
+    assert f"| RAM | 300 bytes, of which the arena is {compiled.plan.size} |" in text(known)
+    assert "| stack | 240 bytes |" in text(known) and "Measured with gcc 12" in text(known)
+    assert "| stack | not known: " in text(replace(known, stack=None))
+    assert "not measured" in text(None) and "| stack |" not in text(None)
 
 
 def test_without_the_compiler_a_bundle_says_how_to_get_the_numbers(

@@ -221,7 +221,8 @@ Its weights take {compiled.weights_size} bytes of flash, its arena {compiled.pla
 and stack were not measured: that needs an arm-none-eabi-gcc with its C library where the bundle is
 built. Install them (`edgeq doctor` has the line) and build again.
 """
-    stack = f"{footprint.stack} bytes" if footprint.stack is not None else "not bounded"
+    unknown = "not known: a call through a pointer, or a function of the C library, is in the way"
+    stack = unknown if footprint.stack is None else f"{footprint.stack} bytes"
     code = footprint.flash - footprint.weights
     return f"""\
 | {run} takes | of the core |
