@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgeq import resources
 from edgeq.codegen.aot.layer import C_TYPES, Array, Input, LayerCode
+from edgeq.codegen.aot.pruning import prune
 from edgeq.codegen.aot.registry import emit
 from edgeq.codegen.aot.source import constant_name, header, run_file, source
 from edgeq.codegen.facts import Export
@@ -42,11 +43,12 @@ class Compiled:
 def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     """Compile the main subgraph of `export.graph` for `core`, or for any.
 
+    Channels that cannot matter are left out (pruning.py); the outputs are the same bytes.
     Raises DoesNotFit for an operator that the engine lacks, ModelError for inputs or outputs that
     C cannot hold.
     """
-    graph = export.graph
-    layers, plan = _plan(graph, core)
+    graph, layers, plan = _plan(export.graph, core)
+    export = replace(export, graph=graph)
     shared = _shared_constants(graph.main, layers)
     weights_size = sum(
         c.values.nbytes
@@ -75,17 +77,19 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
 
 def plan_graph(graph: Graph, core: Core | None = None) -> MemoryPlan:
     """The arena that `compile_graph` gives the graph; raises the same."""
-    return _plan(graph, core)[1]
+    return _plan(graph, core)[2]
 
 
-def _plan(graph: Graph, core: Core | None) -> tuple[list[LayerCode], MemoryPlan]:
+def _plan(graph: Graph, core: Core | None) -> tuple[Graph, list[LayerCode], MemoryPlan]:
+    """The graph without what does not matter, its layers and where they work."""
     _check_operators(graph)
     _check_ports(graph)
+    graph = prune(graph)
     layers = [emit(op, graph.main, core) for op in graph.main.ops]
     needs = [Needs(layer.scratch, layer.overlaps, layer.is_alias) for layer in layers]
     plan = plan_memory(graph.main, needs)
     check_plan(plan, graph.main, needs)
-    return layers, plan
+    return graph, layers, plan
 
 
 def _check_operators(graph: Graph) -> None:
