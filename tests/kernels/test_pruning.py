@@ -155,3 +155,14 @@ def test_a_network_of_nothing_but_zeros_keeps_a_channel(tmp_path: Path) -> None:
     assert_equals_tflm(tflite, tmp_path, samples=5)
     pruned = prune(export_of(tflite).graph).main
     assert pruned.tensors[y].shape == (1, 4, 4, 1)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3), (1, 1, 4, 4, 3)])
+def test_shapes_that_no_convolution_has_are_left_alone(shape: tuple[int, ...]) -> None:
+    """The emitter refuses them, or the kernel takes them."""
+    m = Maker()
+    x, y = (m.tensor(n, shape, np.int8, 0.1, -128) for n in "xy")
+    w = m.tensor("w", (3, 1, 1, 3), np.int8, 0.01, data=np.zeros((3, 1, 1, 3)))
+    m.op("CONV_2D", [x, w, -1], [y], convolution(padding=SAME), version=3)
+    graph = export_of(m.bytes([x], [y])).graph
+    assert prune(graph) is graph

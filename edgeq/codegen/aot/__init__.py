@@ -7,7 +7,7 @@ its constants. runtime/kernels/README.md says how to add one.
 
 from __future__ import annotations
 
-from edgeq.codegen.aot.compiler import Compiled, compile_graph, plan_graph
+from edgeq.codegen.aot.compiler import Compiled, Footprint, compile_graph, footprint
 from edgeq.codegen.aot.pruning import kept_channels
 
-__all__ = ["Compiled", "compile_graph", "kept_channels", "plan_graph"]
+__all__ = ["Compiled", "Footprint", "compile_graph", "footprint", "kept_channels"]

@@ -40,6 +40,14 @@ class Compiled:
     weights_size: int
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """The memory of a network: the arena's plan, and `weights_size` as in Compiled."""
+
+    plan: MemoryPlan
+    weights_size: int
+
+
 def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     """Compile the main subgraph of `export.graph` for `core`, or for any.
 
@@ -50,11 +58,7 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     graph, layers, plan = _plan(export.graph, core)
     export = replace(export, graph=graph)
     shared = _shared_constants(graph.main, layers)
-    weights_size = sum(
-        c.values.nbytes
-        for c in [*shared, *(c for layer in layers for c in layer.constants)]
-        if isinstance(c, Array)
-    )
+    weights_size = _weights_size(shared, layers)
     headers = sorted({h for layer in layers for h in layer.headers})
     kernels = sorted({s for layer in layers for s in layer.sources})
     name = export.name
@@ -75,9 +79,15 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     return Compiled(files | runtime, sources, plan, weights_size)
 
 
-def plan_graph(graph: Graph, core: Core | None = None) -> MemoryPlan:
-    """The arena that `compile_graph` gives the graph; raises the same."""
-    return _plan(graph, core)[2]
+def footprint(graph: Graph, core: Core | None = None) -> Footprint:
+    """What `compile_graph` would make the graph need; raises the same."""
+    graph, layers, plan = _plan(graph, core)
+    return Footprint(plan, _weights_size(_shared_constants(graph.main, layers), layers))
+
+
+def _weights_size(shared: Sequence[Array], layers: Sequence[LayerCode]) -> int:
+    own = [c for layer in layers for c in layer.constants]
+    return sum(c.values.nbytes for c in (*shared, *own) if isinstance(c, Array))
 
 
 def _plan(graph: Graph, core: Core | None) -> tuple[Graph, list[LayerCode], MemoryPlan]:

@@ -264,14 +264,16 @@ def _chosen(facts: Quantization | None, channels: Mask) -> Quantization | None:
 
 def _is_followed(subgraph: Subgraph, op: Op) -> bool:
     """Whether `op` is a layer in the form that this module knows."""
-    if op.name not in (*_PRODUCTS, *_CARRIERS) or len(op.outputs) != 1 or op.inputs[0] < 0:
+    if op.name not in (*_PRODUCTS, *_CARRIERS) or len(op.outputs) != 1:
+        return False
+    if not op.inputs or op.inputs[0] < 0:
         return False
     input, output = subgraph.tensors[op.inputs[0]], subgraph.tensors[op.outputs[0]]
     if not _is_activation(input) or not _is_activation(output):
         return False
     if op.name not in _PRODUCTS:
         return input.shape[-1] == output.shape[-1]
-    return _is_product(subgraph, op, input.shape[-1], output.shape[-1])
+    return _is_product(subgraph, op, input, output)
 
 
 def _is_activation(tensor: Tensor) -> bool:
@@ -286,12 +288,18 @@ def _is_activation(tensor: Tensor) -> bool:
     )
 
 
-def _is_product(subgraph: Subgraph, op: Op, before: int, after: int) -> bool:
+def _is_product(subgraph: Subgraph, op: Op, input: Tensor, output: Tensor) -> bool:
+    before, after = input.shape[-1], output.shape[-1]
     constants = [subgraph.tensors[i] for i in op.inputs[1:3] if i >= 0]
     types = [t.dtype for t in constants if t.is_constant]
     if types not in (["int8"], ["int8", "int32"]) or len(types) != len(constants):
         return False
     weights = constants[0]
+    is_image = op.name != "FULLY_CONNECTED"
+    if len(weights.shape) != (4 if is_image else 2):
+        return False
+    if is_image and not len(input.shape) == len(output.shape) == 4:
+        return False
     facts = weights.quantization
     if facts is None or any(facts.zero_points) or len(facts.scales) not in (1, after):
         return False
