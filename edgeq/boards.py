@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeq.answers import DeviceMemory
 from edgeq.bundle import Bundle, open_bundle
+from edgeq.codegen.aot import kept_channels
 from edgeq.devices import serial_transport
 from edgeq.errors import DataError, UsageError
 from edgeq.expected import Expected, expected_of
@@ -198,7 +199,8 @@ def _expected(bundle: Bundle, target: Target, graph: Graph) -> Expected:
     tflite, engine = bundle.tflite, str(bundle.manifest["engine"])
 
     def crcs(sample: Arrays, outputs: Arrays) -> list[int | None] | None:
-        return layer_crcs(tflite, graph, engine, sample, outputs)
+        kept = kept_channels(graph) if engine == "aot" else None
+        return layer_crcs(tflite, graph, engine, sample, outputs, kept)
 
     return expected_of(bundle, how_to_flash(target, str(bundle.folder)), crcs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeq.codegen.aot import plan_graph
+from edgeq.codegen.aot import Footprint, footprint
 from edgeq.complexity import live_bytes, macs, parameters, total_macs
 from edgeq.errors import DoesNotFit, ModelError
 from edgeq.graph import Graph, Port
@@ -46,7 +46,8 @@ class PortFact:
 class TargetFact:
     """What one target says: operators its engine lacks, and bytes needed against bytes there.
 
-    `needs_ram_at_least`: the arena, where engine aot plans it, else the activations alive at once.
+    `needs_flash` and `needs_ram_at_least` are constants and arena where engine aot compiles it,
+    else the model file and the activations alive at once.
     `floats`: the model has float operators and the target runs `integer_only`.
     """
 
@@ -130,17 +131,17 @@ class Inspection:
 
 
 def inspect_graph(
-    graph: Graph, name: str, targets: list[Target], plan: MemoryPlan | None = None
+    graph: Graph, name: str, targets: list[Target], compiled: Footprint | None = None
 ) -> Inspection:
     """Everything that the file itself tells about `graph`, and what each target makes of it.
 
-    `plan`, from `inspect_memory`, adds `memory`.
+    `compiled`, from `inspect_memory`, adds `memory`.
     """
     alive = live_bytes(graph)
     violations = find_violations(graph)
     floats = any(v.is_float for v in violations)
     peak = max(range(len(alive)), key=alive.__getitem__)
-    needs = {"aot": _arena(graph, targets, plan)}
+    needs = {"aot": compiled or _footprint(graph, targets)}
     return Inspection(
         model=name,
         scheme=scheme_of(graph),
@@ -155,29 +156,29 @@ def inspect_graph(
         operators=tuple(_operator(graph, i, alive[i]) for i in range(len(graph.main.ops))),
         violations=tuple(violations),
         targets=tuple(
-            _target(graph, t, needs.get(t.default_engine) or alive[peak], floats) for t in targets
+            _target(graph, t, needs.get(t.default_engine), alive[peak], floats) for t in targets
         ),
-        memory=_memory(graph, plan) if plan else None,
+        memory=_memory(graph, compiled.plan) if compiled else None,
     )
 
 
-def inspect_memory(graph: Graph, targets: list[Target]) -> MemoryPlan:
+def inspect_memory(graph: Graph, targets: list[Target]) -> Footprint:
     """Where engine aot puts what in the arena, on the first microcontroller of `targets`, or on
-    any where there is none.
+    any where there is none, and how large its constants are.
 
     Raises DoesNotFit, naming the operator, for a graph that the engine cannot compile.
     """
-    return plan_graph(graph, next((t.core for t in targets if t.core is not None), None))
+    return footprint(graph, next((t.core for t in targets if t.core is not None), None))
 
 
-def _arena(graph: Graph, targets: list[Target], plan: MemoryPlan | None) -> int | None:
-    """Bytes of engine aot's arena; None where it cannot compile the graph, or no target asks."""
-    if plan is None and any(t.default_engine == "aot" for t in targets):
-        try:
-            plan = plan_graph(graph)
-        except (DoesNotFit, ModelError):
-            return None
-    return plan.size if plan else None
+def _footprint(graph: Graph, targets: list[Target]) -> Footprint | None:
+    """Engine aot's; None where it cannot compile the graph, or no target asks."""
+    if not any(t.default_engine == "aot" for t in targets):
+        return None
+    try:
+        return footprint(graph)
+    except (DoesNotFit, ModelError):
+        return None
 
 
 def _memory(graph: Graph, plan: MemoryPlan) -> MemoryFact:
@@ -232,7 +233,9 @@ def _operator(graph: Graph, index: int, alive: int) -> OperatorFact:
     )
 
 
-def _target(graph: Graph, target: Target, ram: int, floats: bool) -> TargetFact:
+def _target(
+    graph: Graph, target: Target, compiled: Footprint | None, alive: int, floats: bool
+) -> TargetFact:
     engine = target.default_engine
     return TargetFact(
         target=target.name,
@@ -240,8 +243,8 @@ def _target(graph: Graph, target: Target, ram: int, floats: bool) -> TargetFact:
         integer_only=target.integer_only,
         floats=floats and target.integer_only,
         gaps=tuple(find_gaps(graph, table_for(target, engine))),
-        needs_flash=graph.file_size,
+        needs_flash=compiled.weights_size if compiled else graph.file_size,
         has_flash=target.flash,
-        needs_ram_at_least=ram,
+        needs_ram_at_least=compiled.plan.size if compiled else alive,
         has_ram=target.ram,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeq.complexity import total_macs
 from edgeq.errors import EdgeqError, ModelError, WorkerError, WorkerTimeout
@@ -72,12 +73,18 @@ def open_reference(
 
 
 def layer_crcs(
-    tflite: bytes, graph: Graph, engine: str, sample: Arrays, outputs: Arrays
+    tflite: bytes,
+    graph: Graph,
+    engine: str,
+    sample: Arrays,
+    outputs: Arrays,
+    kept: Mapping[int, NDArray[np.bool_]] | None = None,
 ) -> list[int | None] | None:
     """CRC-32 of each operator's first output, as stored, for one `sample`, in their order.
 
-    None for an output that is a constant. None altogether when the reference here does not give
-    the `outputs`, bit for bit: then its layers prove nothing about those of the device.
+    `kept` has, by tensor, the channels (along the last axis) that the device computes, where these
+    are not all. None for an output that is a constant. None altogether when the reference here
+    does not give the `outputs`, bit for bit: then its layers prove nothing about the device's.
     """
     tensors = graph.main.tensors
     indexes = [op.outputs[0] for op in graph.main.ops]
@@ -89,10 +96,11 @@ def layer_crcs(
             (values,) = network.infer("tensors", [sample], [*wanted, *ends])
     except EdgeqError:  # It is asked when something is wrong already, and must not hide that.
         return None
-    found = [np.ascontiguousarray(v).tobytes() for v in values]
-    if found[len(wanted) :] != [v.tobytes() for v in outputs]:
+    if [v.tobytes() for v in values[len(wanted) :]] != [v.tobytes() for v in outputs]:
         return None
-    crcs = {i: zlib.crc32(d) for i, d in zip(wanted, found, strict=False)}
+    found = dict(zip(wanted, values, strict=False))
+    found |= {i: found[i][..., mask] for i, mask in (kept or {}).items() if i in found}
+    crcs = {i: zlib.crc32(np.ascontiguousarray(v).tobytes()) for i, v in found.items()}
     return [crcs.get(i) for i in indexes]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeq.codegen.aot import plan_graph
+from edgeq.codegen.aot import footprint
 from edgeq.models import open_model
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -39,7 +39,7 @@ def test_sizes_tells_weights_scales_code_and_the_rest_apart(tiny_model, tmp_path
     assert sizes["flash"] == sum(sizes[k] for k in ("weights", "scales", "tables", "code"))
     assert sizes["beside"] == sizes["flash"] - sizes["weights"]
     assert 1000 < sizes["code"] < 16000 and 0 < sizes["tables"] < 4000
-    assert sizes["arena"] == plan_graph(open_model(tiny_model).graph).size
+    assert sizes["arena"] == footprint(open_model(tiny_model).graph).plan.size
     assert 100 < sizes["stack"] < 4096
     assert f"{sizes['flash']}" in done.stdout and "tiny_int8" in done.stdout
 

@@ -8,14 +8,14 @@ import pytest
 from make_model import Maker, tiny_float
 
 from edgeq.cli import run
-from edgeq.codegen.aot import plan_graph
+from edgeq.codegen.aot import footprint
 from edgeq.models import open_model
 
 
 def test_the_plan_is_drawn_as_text(tiny_model, capfd):
     assert run(["inspect", str(tiny_model), "-t", "cortex-m4", "--memory"]) == 0
     out = capfd.readouterr().out
-    plan = plan_graph(open_model(tiny_model).graph)
+    plan = footprint(open_model(tiny_model).graph).plan
     summary = next(line for line in out.splitlines() if line.startswith("arena "))
     assert summary.startswith(f"arena {plan.size} bytes, lower bound {plan.lower_bound}, peak ")
     assert "in 0 CONV_2D; placed by " in summary
@@ -83,7 +83,12 @@ def test_two_drawings_do_not_share_stdout(tiny_model, capfd):
 
 
 @pytest.mark.parametrize("target", ["microbit", "cortex-m4"])
-def test_a_microcontroller_needs_the_arena_that_is_planned(target, tiny_model, capfd):
+def test_a_microcontroller_needs_the_arena_and_the_constants(target, tiny_model, capfd):
     assert run(["inspect", str(tiny_model), "-t", target, "--json", "-"]) == 0
     (facts,) = json.loads(capfd.readouterr().out)["targets"]
-    assert facts["needs_ram_at_least"] == plan_graph(open_model(tiny_model).graph).size
+    needs = footprint(open_model(tiny_model).graph)
+    assert facts["needs_ram_at_least"] == needs.plan.size
+    # Weights, biases, scales, and at most 256 exponentials of the softmax.
+    parameters = 4 * 9 + 3 * 256 + 4 * (4 + 3) + 5 * (4 + 1)
+    assert facts["needs_flash"] == needs.weights_size
+    assert parameters < needs.weights_size <= parameters + 4 * 256

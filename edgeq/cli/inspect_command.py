@@ -42,6 +42,8 @@ def command(
 
     MODEL is a .tflite, a bundle, or a trained model (shown as the float .tflite it becomes).
     """
+    if json_file == svg_file == "-":
+        raise UsageError("--json - and --memory-svg - cannot share stdout", hint="name a file")
     check_destinations(
         {"--json": json_file, "--memory-svg": svg_file}, [model, *filter(is_path, targets)]
     )
@@ -51,18 +53,18 @@ def command(
     else:
         opened = open_model(path)
     chosen = [load_target(name) for name in targets] if targets else list_targets()
-    plan = None
+    compiled = None
     if memory or svg_file:
-        plan = inspect_memory(opened.graph, chosen if targets else [])
-    result = inspect_graph(opened.graph, opened.name, chosen, plan)
+        compiled = inspect_memory(opened.graph, chosen if targets else [])
+    result = inspect_graph(opened.graph, opened.name, chosen, compiled)
     free = [console.write_json(json_file, encode(result))] if json_file else []
-    free += [console.write(svg_file, draw_svg(plan))] if svg_file and plan else []
+    free += [console.write(svg_file, draw_svg(compiled.plan))] if svg_file and compiled else []
     if not all(free):
         return
     _show(result)
-    if memory and plan:
+    if memory and compiled:
         console.say()
-        console.say(draw_text(plan).rstrip())
+        console.say(draw_text(compiled.plan).rstrip())
 
 
 def _show(result: Inspection) -> None:

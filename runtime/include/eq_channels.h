@@ -22,11 +22,11 @@ typedef struct {
     const int32_t* bias;
     const int32_t* multipliers;
     const int8_t* shifts;
-    int32_t step;    /* 1, or 0 where all channels have one scale */
-    int32_t is_down; /* whether all shifts are negative, which takes half the time */
-    int32_t output_zero_point;
-    int32_t output_min; /* a fused activation's limits, within the type's */
-    int32_t output_max;
+    uint8_t step;    /* 1, or 0 where all channels have one scale */
+    uint8_t is_down; /* whether all shifts are negative, which takes half the time */
+    int16_t output_zero_point;
+    int16_t output_min; /* a fused activation's limits, within the type's */
+    int16_t output_max;
 } eq_channels_t;
 
 /* Sets the sums of the block from channel `first` on to its biases; `end` is the channel after the

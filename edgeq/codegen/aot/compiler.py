@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgeq import resources
 from edgeq.codegen.aot.layer import C_TYPES, Array, Input, LayerCode
+from edgeq.codegen.aot.pruning import prune
 from edgeq.codegen.aot.registry import emit
 from edgeq.codegen.aot.source import constant_name, header, run_file, source
 from edgeq.codegen.facts import Export
@@ -41,20 +42,25 @@ class Compiled:
     weights_size: int
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """The memory of a network: the arena's plan, and `weights_size` as in Compiled."""
+
+    plan: MemoryPlan
+    weights_size: int
+
+
 def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     """Compile the main subgraph of `export.graph` for `core`, or for any.
 
+    Channels that cannot matter are left out (pruning.py); the outputs are the same bytes.
     Raises DoesNotFit for an operator that the engine lacks, ModelError for inputs or outputs that
     C cannot hold.
     """
-    graph = export.graph
-    layers, plan = _plan(graph, core)
+    graph, layers, plan = _plan(export.graph, core)
+    export = replace(export, graph=graph)
     shared = _shared_constants(graph.main, layers)
-    weights_size = sum(
-        c.values.nbytes
-        for c in [*shared, *(c for layer in layers for c in layer.constants)]
-        if isinstance(c, Array)
-    )
+    weights_size = _weights_size(shared, layers)
     headers = sorted({h for layer in layers for h in layer.headers})
     kernels = sorted({s for layer in layers for s in layer.sources})
     name = export.name
@@ -75,19 +81,27 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     return Compiled(files | runtime, sources, plan, weights_size)
 
 
-def plan_graph(graph: Graph, core: Core | None = None) -> MemoryPlan:
-    """The arena that `compile_graph` gives the graph; raises the same."""
-    return _plan(graph, core)[1]
+def footprint(graph: Graph, core: Core | None = None) -> Footprint:
+    """What `compile_graph` would make the graph need; raises the same."""
+    graph, layers, plan = _plan(graph, core)
+    return Footprint(plan, _weights_size(_shared_constants(graph.main, layers), layers))
 
 
-def _plan(graph: Graph, core: Core | None) -> tuple[list[LayerCode], MemoryPlan]:
+def _weights_size(shared: Sequence[Array], layers: Sequence[LayerCode]) -> int:
+    own = [c for layer in layers for c in layer.constants]
+    return sum(c.values.nbytes for c in (*shared, *own) if isinstance(c, Array))
+
+
+def _plan(graph: Graph, core: Core | None) -> tuple[Graph, list[LayerCode], MemoryPlan]:
+    """The graph without what does not matter, its layers and where they work."""
     _check_operators(graph)
     _check_ports(graph)
+    graph = prune(graph)
     layers = [emit(op, graph.main, core) for op in graph.main.ops]
     needs = [Needs(layer.scratch, layer.overlaps, layer.is_alias) for layer in layers]
     plan = plan_memory(graph.main, needs)
     check_plan(plan, graph.main, needs)
-    return layers, plan
+    return graph, layers, plan
 
 
 def _check_operators(graph: Graph) -> None:

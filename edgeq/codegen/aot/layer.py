@@ -156,4 +156,8 @@ def quantization(op: Op, tensor: Tensor) -> Quantization:
     """The one scale and zero point of an activation."""
     if tensor.quantization is None or tensor.quantization.per_channel:
         raise refuse(op, f"tensor {tensor.name} has no scale of its own", "quantize it again")
+    zero_point, kind = tensor.quantization.zero_point, np.dtype(tensor.dtype)
+    if kind.kind in "iu" and not np.iinfo(kind).min <= zero_point <= np.iinfo(kind).max:
+        reason = f"tensor {tensor.name} is {tensor.dtype} with the zero point {zero_point}"
+        raise refuse(op, reason, "quantize it again")
     return tensor.quantization
