@@ -112,7 +112,9 @@ def _float_edges(graph: Graph, known: set[int]) -> list[Violation]:
                     Violation(
                         min(touching, default=0), side.upper(), port.name, 0.0,
                         f"{side} {port.name!r} is {port.tensor.dtype}",
-                        "convert again with integer inputs and outputs",
+                        "convert again with integer inputs and outputs"
+                        if touching
+                        else "no operator has to do with it: export the model without it",
                     )
                 )  # fmt: skip
     return edges

@@ -11,8 +11,10 @@ import pytest
 from make_model import Maker, convolution, outside, schema, tiny_float, tiny_int8
 
 from edgeq.cli import run
-from edgeq.errors import ModelError, VerificationError
+from edgeq.errors import ModelError, VerificationError, WorkerError
 from edgeq.integers import find_violations
+from edgeq.interpreters import litert, tflm
+from edgeq.interpreters import run as run_network
 from edgeq.models import check_ports, open_model
 from edgeq.operators import find_gaps, load_table
 from edgeq.samples import open_samples
@@ -368,6 +370,32 @@ def test_an_operator_that_litert_refuses_is_one_error_with_a_hint(tmp_path, monk
         assert run(arguments) == 1
         said = capsys.readouterr().err
         assert "cannot load the model" in said and "hint:" in said
+
+
+def test_an_output_without_elements_is_one_error():
+    """WHERE finds nothing above 0 in zeros."""
+    m = Maker()
+    x, zero = m.tensor("x", (1, 4)), m.tensor("zero", (1,), data=np.zeros(1))
+    above, y = m.tensor("above", (1, 4), np.bool_), m.tensor("y", (1, 2), np.int64)
+    m.op("GREATER", [x, zero], [above], schema.GreaterOptionsT())
+    m.op("WHERE", [above], [y], schema.WhereOptionsT())
+    with litert(m.bytes([x], [y])) as network, pytest.raises(ModelError) as caught:
+        list(run_network(network, [(np.zeros((1, 4), np.float32),)]))
+    assert "[1, 2] in the model file, but LiteRT computes [0, 2]" in caught.value.message
+
+
+def test_what_tflm_cannot_run_is_said_with_a_hint():
+    """Its ARG_MAX has an int32 output only, which no table of types shows."""
+    m = Maker()
+    x, axis = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("axis", (), np.int32, data=np.array(1))
+    y = m.tensor("y", (1,), np.int64)
+    options = schema.ArgMaxOptionsT()
+    options.outputType = schema.TensorType.INT64
+    m.op("ARG_MAX", [x, axis], [y], options)
+    data = m.bytes([x], [y])
+    with tflm(data, read_graph(data)) as network, pytest.raises(WorkerError) as caught:
+        list(run_network(network, [(np.zeros((1, 4), np.int8),)]))
+    assert "TensorFlow Lite Micro cannot" in caught.value.message and caught.value.hint
 
 
 def test_accuracy_of_a_model_that_lies_about_its_output_is_not_measured(tmp_path):

@@ -78,6 +78,15 @@ def test_float_edges_count_even_where_the_middle_is_integer():
     assert len(reasons(m.bytes([x], [y]))) == 1
 
 
+def test_a_float_input_that_nothing_reads_is_told_to_be_left_out():
+    m = Maker()
+    x, y = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("y", (1, 4), np.int8, 0.1)
+    unused = m.tensor("unused", (1, 9))
+    m.op("RELU", [x], [y])
+    (found,) = find_violations(read_graph(m.bytes([x, unused], [y])))
+    assert "'unused' is float32" in found.why and "without it" in found.cure
+
+
 def dense(weight_zero=0, bias_scale=0.1 * 0.2, out=("FULLY_CONNECTED", 0.3, 0)):
     m = Maker()
     x = m.tensor("x", (1, 4), np.int8, 0.1)

@@ -38,22 +38,26 @@ class Outputs:
         # Detection models have outputs whose shape is known only when they run.
         self._open = [not d["shape"].size or d["shape_signature"].min() < 0 for d in details]
 
-    def read(self, *, exact: bool = True) -> Arrays:
-        """A copy of each. Raises ModelError: all else, on devices too, goes by the file's shapes.
+    def read(self) -> Arrays:
+        """A copy of each. Raises ModelError."""
+        self.check()
+        return tuple(self._interpreter.get_tensor(i) for i in self._indexes)
+
+    def check(self, *, exact: bool = True) -> None:
+        """Raise ModelError for another shape: all else, on devices too, goes by the file's shapes.
 
         With `exact` False an output may have any shape where the file leaves it open.
         """
-        values = tuple(self._interpreter.get_tensor(i) for i in self._indexes)
-        known = zip(values, self._names, self._shapes, self._open, strict=True)
-        for value, name, shape, is_open in known:
-            if value.shape != shape and (exact or not is_open):
+        found = [tuple(int(n) for n in d["shape"]) for d in self._interpreter.get_output_details()]
+        known = zip(found, self._names, self._shapes, self._open, strict=True)
+        for shape, name, declared, is_open in known:
+            if shape != declared and (exact or not is_open):
                 raise ModelError(
-                    f"output {name!r} has shape {list(shape)} in the model file, but LiteRT "
-                    f"computes {list(value.shape)}",
+                    f"output {name!r} has shape {list(declared)} in the model file, but LiteRT "
+                    f"computes {list(shape)}",
                     hint="export the model again; a shape that depends on the data does not fit "
                     "a device",
                 )
-        return values
 
 
 def load(**options: Any) -> tuple[Interpreter, Outputs]:
@@ -165,7 +169,7 @@ class _Observer:
                     self.maxima[i] = max(self.maxima[i], values.max())
                 del values
         if samples:
-            self._outputs.read()
+            self._outputs.check()
         if not (np.isfinite(self.minima).all() and np.isfinite(self.maxima).all()) and samples:
             raise DataError(
                 "the float network computes NaN or infinity on the calibration data",

@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tflite_micro import runtime
 
+from edgeq.errors import WorkerError
+
 Arrays = tuple[NDArray[Any], ...]
+
+_LIMITS = "its operators have limits: targets/operators/tflm.toml notes them, for each operator"
 
 
 class Network:
@@ -19,13 +23,16 @@ class Network:
         self, tflite: bytes, arena_size: int, inputs: int, outputs: int, all_tensors: bool = False
     ) -> None:
         config = runtime.InterpreterConfig
-        self._interpreter = runtime.Interpreter.from_bytes(
-            tflite,
-            arena_size=arena_size,
-            intrepreter_config=(
-                config.kPreserveAllTensors if all_tensors else config.kAllocationRecording
-            ),
-        )
+        try:
+            self._interpreter = runtime.Interpreter.from_bytes(
+                tflite,
+                arena_size=arena_size,
+                intrepreter_config=(
+                    config.kPreserveAllTensors if all_tensors else config.kAllocationRecording
+                ),
+            )
+        except (RuntimeError, ValueError) as e:
+            raise WorkerError(f"TensorFlow Lite Micro cannot load the model: {e}", _LIMITS) from e
         self._input_count = inputs
         self._output_count = outputs
 
@@ -52,7 +59,10 @@ class Network:
         self._interpreter.reset()
         for position in range(self._input_count):
             self._interpreter.set_input(sample[position], position)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as e:
+            raise WorkerError(f"TensorFlow Lite Micro cannot run the model: {e}", _LIMITS) from e
 
 
 class ArenaProbe:

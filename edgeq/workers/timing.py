@@ -90,7 +90,7 @@ class Timing:
             samples = self._timed(inputs, num_runs, min_secs, max_secs, max_runs)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             busy_after, after = busy_seconds(), read_state()
-        self._outputs.read(exact=False)
+        self._outputs.check(exact=False)
         return {
             "warmup": warmup,
             "samples": samples,
