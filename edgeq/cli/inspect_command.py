@@ -10,6 +10,7 @@ from edgeq.bundle import MODEL, is_bundle, open_bundle
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
 from edgeq.documents import encode
+from edgeq.errors import UsageError
 from edgeq.inspection import Inspection, PortFact, inspect_graph, inspect_memory
 from edgeq.memory import draw_svg, draw_text
 from edgeq.models import open_model
