@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ DEFAULT_LIMITS: Mapping[str, Limit] = {
 class Change:
     """One metric of one model in both results; `target` and `engine` are the new one's.
 
-    `change` is new / base - 1, None for a base of 0; `interval` is that of `change` where both
-    have one. `limit` is None for a metric that cannot fail.
+    `change` is new / base - 1, None for a base of 0 or next to it; `interval` is that of `change`
+    where both have one. `limit` is None for a metric that cannot fail.
     """
 
     model: str
@@ -344,6 +345,8 @@ def _change(
     base, new = values
     limit = limits.get(metric, DEFAULT_LIMITS.get(metric))
     change = new / base - 1 if base else None
+    if change is not None and not math.isfinite(change):
+        change = None
     worse = new - base if better == "lower" else base - new
     allowed = None if limit is None else limit.amount * (abs(base) if limit.relative else 1)
     outcome: Outcome

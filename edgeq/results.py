@@ -82,6 +82,8 @@ def _contradictions(m: Measurement) -> Iterator[str]:
         yield f"{key} is negative"
     if m.unit == "ns" and m.tick_hz != 1e9:
         yield f"tick_hz is {_text(m.tick_hz)}, and its ticks are ns"
+    if m.tick_hz is not None and not 1 <= m.tick_hz <= 1e12:
+        yield f"tick_hz is {_text(m.tick_hz)}, which no clock has"
     if min(m.blocks) < 1:
         yield "a block without samples"
     if max(m.samples) >= 2**63:

@@ -148,6 +148,12 @@ def test_a_base_of_zero_has_no_relative_change():
     assert (change.change, change.outcome) == (None, "regression")
 
 
+def test_a_base_next_to_zero_has_none_either():
+    metrics = [(Metric("errors", v, "", "lower"),) for v in (5e-324, 1.0)]
+    comparison = outcome(made(metrics=metrics[0]), made(metrics=metrics[1]))
+    assert comparison.changes[1].change is None and "inf" not in comparison_to_json(comparison)
+
+
 def test_a_limit_for_what_is_not_there_is_an_error():
     with pytest.raises(MeasurementError, match="limit for accurcy") as caught:
         metrics = (Metric("accuracy", 0.9, "", "higher"),)

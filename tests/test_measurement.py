@@ -177,6 +177,7 @@ SUMMARY = {"low": 1014.0, "high": 1034.0, "confidence": 0.967}
         (broken(measurements__0__verdict={"valid": False}), "does not fit its reasons"),
         (broken(measurements__0__tick_hz=1e6), "tick_hz is 1000000, and its ticks are ns"),
         (broken(measurements__0__tick_hz=None), "tick_hz is absent, and its ticks are ns"),
+        (broken(measurements__0__unit="cycles", measurements__0__tick_hz=1e-300), "no clock has"),
         (broken(measurements__0__blocks=[60, -10]), "blocks is negative"),
         (broken(measurements__0__blocks=[50, 0]), "a block without samples"),
         (broken(measurements__0__first=-1), "first is negative"),
