@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,15 @@ def test_eval_on_a_board_with_other_firmware_runs_nothing(folder, tmp_path, capf
     out, err = capfd.readouterr()
     assert "runs another firmware: tiny" in err and str(kept / BOARD) in err
     assert "outputs:" not in out and (kept / BOARD / FIRMWARE).is_file()
+
+
+def test_eval_without_the_wheel_says_what_the_reference_is(folder, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tflite_micro", None)
+    code = run(["eval", str(folder / BOARD), "--data", str(folder / "data.npz"), "--sim"])
+    out, err = capfd.readouterr()
+    equal = int(re.search(rf"outputs: (\d+) of {SAMPLES} equal those of LiteRT", out)[1])
+    assert code == (equal < SAMPLES)
+    assert "tflite-micro package is not installed" in err and "pip install" in err
 
 
 # --- The first layer that differs ------------------------------------------------------------
