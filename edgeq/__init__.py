@@ -6,6 +6,7 @@
     proof = edgeq.verify(model, conversion, "test.npz")
     built = edgeq.build("digits.keras", [edgeq.load_target("rpi")], data=edgeq.Data("cal.npz"))
     results = edgeq.bench("build/rpi")
+    found = edgeq.evaluate_on("build/mps2-an386", edgeq.Data(evaluation="test.npz"))
 
 Names are loaded when they are first used, so `import edgeq` takes no time.
 """
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeq.benchmark import BenchOptions, bench
+    from edgeq.boards import Place
     from edgeq.building import Built, build
     from edgeq.bundle import Bundle, open_bundle
     from edgeq.calibration import Calibration, calibrate
     from edgeq.comparison import Comparison, compare
     from edgeq.conversion import Conversion, convert
+    from edgeq.deployment import Recipe, bench_all, evaluate_on
     from edgeq.errors import EdgeqError
     from edgeq.evaluation import Evaluation, evaluate
     from edgeq.graph import Graph
@@ -40,11 +43,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "benchmark": ("BenchOptions", "bench"),
+    "boards": ("Place",),
     "building": ("Built", "build"),
     "bundle": ("Bundle", "open_bundle"),
     "calibration": ("Calibration", "calibrate"),
     "comparison": ("Comparison", "compare"),
     "conversion": ("Conversion", "convert"),
+    "deployment": ("Recipe", "bench_all", "evaluate_on"),
     "errors": ("EdgeqError",),
     "evaluation": ("Evaluation", "evaluate"),
     "graph": ("Graph",),
@@ -78,16 +83,20 @@ __all__ = [
     "Measurement",
     "Model",
     "Opening",
+    "Place",
+    "Recipe",
     "Results",
     "Samples",
     "Target",
     "Verification",
     "bench",
+    "bench_all",
     "build",
     "calibrate",
     "compare",
     "convert",
     "evaluate",
+    "evaluate_on",
     "inspect_graph",
     "list_targets",
     "load_target",

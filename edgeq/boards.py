@@ -21,7 +21,7 @@ from edgeq.measurement import Measurement
 from edgeq.outputs import Arrays, compare_outputs
 from edgeq.pipeline import Data, checked
 from edgeq.profile import Profile
-from edgeq.reference import layer_crcs, open_reference
+from edgeq.reference import layer_crcs, open_reference, reference_doubt
 from edgeq.samples import Samples, open_samples
 from edgeq.session import Session
 from edgeq.targets import Target, load_target
@@ -167,6 +167,9 @@ def evaluate_board(
     expected = _expected(bundle, target, graph)
     transport = place.transport(target, bundle)
     network, reference = open_reference(bundle.tflite, graph, expected.engine)
+    doubt = reference_doubt(expected.engine)
+    if notice and doubt:
+        notice(doubt)
     limits = Limits(inference=time_limit)
     with network, Session(target, transport, limits=limits, trace=trace, notice=notice) as session:
         session.check_model(expected)

@@ -50,7 +50,7 @@ class Runs:
 
 
 def bench_all(
-    sources: Sequence[Path],
+    sources: Sequence[str | Path],
     targets: Sequence[Target] = (),
     *,
     place: Place | None = None,
@@ -70,12 +70,13 @@ def bench_all(
     if targets:
         boards = [target.core is not None for target in targets]
     else:
-        boards = [_is_for_boards(source, place) for source in sources]
+        boards = [_is_for_boards(Path(source), place) for source in sources]
     _check_options(boards, place, baseline, profile)
     _check_targets(targets, place)
     on_boards: list[BoardRun] = []
     here: list[Measurement] = []
-    with _bundles(sources, targets, recipe or Recipe(), notice, progress) as found:
+    paths = [Path(source) for source in sources]
+    with _bundles(paths, targets, recipe or Recipe(), notice, progress) as found:
         for (path, target), on_board in zip(found, boards, strict=True):
             if on_board:
                 on_boards.append(
@@ -97,7 +98,7 @@ def bench_all(
 
 
 def evaluate_on(
-    source: Path,
+    source: str | Path,
     data: Data,
     *,
     target: Target | None = None,
@@ -111,7 +112,7 @@ def evaluate_on(
     """boards.evaluate_board for a bundle, or for a model, which is built for `target` first."""
     if data.evaluation is None:
         raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
-    recipe = recipe or Recipe()
+    source, recipe = Path(source), recipe or Recipe()
     if recipe.data is None:
         recipe = replace(recipe, data=replace(data, evaluation_samples=EVALUATION_SAMPLES))
     targets = [target] if target else []

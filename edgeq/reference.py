@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeq.complexity import total_macs
 from edgeq.errors import EdgeqError, ModelError, WorkerError, WorkerTimeout
+from edgeq.extras import install_line
 from edgeq.golden import Golden
 from edgeq.graph import Graph
 from edgeq.integers import find_violations
@@ -70,6 +71,16 @@ def open_reference(
         return tflm(tflite, graph, all_tensors=all_tensors), _tflm_title()
     title = f"LiteRT {version('ai-edge-litert')} reference kernels"
     return litert(tflite, "reference", all_tensors=all_tensors), title
+
+
+def reference_doubt(engine: str) -> str | None:
+    """Why a device that runs `engine` may differ from the reference here and yet be right."""
+    if engine not in ("aot", "tflm") or has_tflm():
+        return None
+    return (
+        "the tflite-micro package is not installed: LiteRT's reference kernels, which round in "
+        f"other places, stand in for TensorFlow Lite Micro; {install_line('tflm')}"
+    )
 
 
 def layer_crcs(

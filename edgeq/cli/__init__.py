@@ -20,7 +20,7 @@ COMMANDS = {
     "flash": "Write a bundle's firmware to its board.",
     "devices": "List what is connected: serial ports, and which boards they may be.",
     "compare": "Compare two results, and fail when the new one is worse.",
-    "eval": "Measure accuracy on data, float beside int8.",
+    "eval": "Measure accuracy on data: float beside int8, or on a device.",
     "inspect": "Show a model's operators, costs and memory, and what the targets say of them.",
     "targets": "List, explain or check target descriptions.",
     "doctor": "Show what is installed that some command needs, and how to get the rest.",

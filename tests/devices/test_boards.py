@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from emulated_board import emulated
+from fault_proxy import TO_HOST
 from make_model import tiny_int8
 
 from edgeq.boards import Place, bench_board
@@ -104,6 +108,39 @@ def test_eval_fails_on_a_device_with_a_broken_constant_and_names_the_layer(folde
     capfd.readouterr()
     assert run(command) == 1
     assert f"outputs: {facts['equal']} of {SAMPLES} equal" in capfd.readouterr().out
+
+
+def test_eval_over_a_serial_port_whose_line_loses_bytes(folder, tmp_path, capfd):
+    image = folder / BOARD / FIRMWARE
+    command = ["eval", str(folder / BOARD), "--data", str(folder / "data.npz"), "--baud", "9600"]
+    with emulated(BOARD, image, tmp_path) as board:
+        for place in (2500, 4500):
+            board.proxy.at[TO_HOST][place] = lambda: board.proxy.cut(TO_HOST, 1)
+        assert run([*command, "--port", board.proxy.name, "--json", "-"]) == 0
+        assert board.proxy.faults == 2
+    facts = json.loads(capfd.readouterr().out)
+    assert (facts["samples"], facts["equal"], facts["accuracy"]) == (SAMPLES, SAMPLES, 0.5)
+
+
+def test_eval_on_a_board_with_other_firmware_runs_nothing(folder, tmp_path, capfd):
+    (tmp_path / "other.tflite").write_bytes(tiny_int8().replace(b"scores", b"SCORES"))
+    kept = tmp_path / "kept"
+    command = ["eval", str(tmp_path / "other.tflite"), "--data", str(folder / "data.npz")]
+    command += ["--target", BOARD, "-o", str(kept)]
+    with emulated(BOARD, folder / BOARD / FIRMWARE, tmp_path) as board:
+        assert run([*command, "--port", board.proxy.name]) == 1
+    out, err = capfd.readouterr()
+    assert "runs another firmware: tiny" in err and str(kept / BOARD) in err
+    assert "outputs:" not in out and (kept / BOARD / FIRMWARE).is_file()
+
+
+def test_eval_without_the_wheel_says_what_the_reference_is(folder, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tflite_micro", None)
+    code = run(["eval", str(folder / BOARD), "--data", str(folder / "data.npz"), "--sim"])
+    out, err = capfd.readouterr()
+    equal = int(re.search(rf"outputs: (\d+) of {SAMPLES} equal those of LiteRT", out)[1])
+    assert code == (equal < SAMPLES)
+    assert "tflite-micro package is not installed" in err and "pip install" in err
 
 
 # --- The first layer that differs ------------------------------------------------------------

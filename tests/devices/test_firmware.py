@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
-import socket
 import subprocess
 import time
 import tomllib
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fault_proxy import TO_DEVICE, TO_HOST, FaultProxy
+from emulated_board import Emulated, emulated
+from fault_proxy import TO_DEVICE, TO_HOST
 
 from edgeq import resources
 from edgeq.errors import (
@@ -35,9 +32,8 @@ from edgeq.measurement import Measurement
 from edgeq.outputs import Arrays
 from edgeq.session import Session
 from edgeq.targets import Target, load_core, load_target
-from edgeq.transports.process import Process
 from edgeq.transports.serial import SerialTransport
-from edgeq.transports.simulator import INSTALL, INSTRUCTION_HZ, SimulatorTransport
+from edgeq.transports.simulator import INSTRUCTION_HZ, SimulatorTransport
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
@@ -242,41 +238,6 @@ def test_an_emulator_that_is_killed_is_noticed(build):
 # --- A bad line ------------------------------------------------------------------------------
 
 
-@dataclass
-class Emulated:
-    """The firmware in QEMU behind a proxy on a pty, as a board behind a USB serial port."""
-
-    proxy: FaultProxy
-    process: Process
-    control: Path
-
-    def reset(self) -> None:
-        """Press the board's reset button."""
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(str(self.control))
-            for command in ("qmp_capabilities", "system_reset"):
-                s.sendall(json.dumps({"execute": command}).encode())
-                s.recv(4096)
-            time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def board(image: Path, folder: Path, seed: int = 0) -> Iterator[Emulated]:
-    ours, theirs = socket.socketpair()
-    control = folder / "qmp"
-    argv = SimulatorTransport(load_target(BOARD), image).argv(theirs.fileno())
-    argv += ["-qmp", f"unix:{control},server=on,wait=off"]
-    process = Process(argv, install=INSTALL, pass_fds=[theirs.fileno()])
-    theirs.close()
-    proxy = FaultProxy(ours.fileno(), seed)
-    try:
-        yield Emulated(proxy, process, control)
-    finally:
-        proxy.close()
-        process.stop()
-        ours.close()
-
-
 @pytest.fixture(scope="session")
 def ticks(build: Build) -> set[int]:
     """Every count of instructions that a sound line gives."""
@@ -285,8 +246,8 @@ def ticks(build: Build) -> set[int]:
         return set(session.measure(expected(), runs=2000).samples)
 
 
-def measure(emulated: Emulated, runs: int = 80, **options: Any) -> Measurement:
-    link = SerialTransport(emulated.proxy.name, instruction_hz=INSTRUCTION_HZ)
+def measure(b: Emulated, runs: int = 80, **options: Any) -> Measurement:
+    link = SerialTransport(b.proxy.name, instruction_hz=INSTRUCTION_HZ)
     with Session(load_target(BOARD), link, limits=LIMITS, **options) as session:
         return session.measure(expected(), runs)
 
@@ -294,7 +255,7 @@ def measure(emulated: Emulated, runs: int = 80, **options: Any) -> Measurement:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", ["drop", "flip", "double"])
 def test_damaged_bytes(build, ticks, tmp_path, kind, seed):
-    with board(build(), tmp_path, seed) as b:
+    with emulated(BOARD, build(), tmp_path, seed) as b:
         setattr(b.proxy, kind, 0.0005)
         right(measure(b, runs=300), 300, ticks)
         assert b.proxy.faults
@@ -303,20 +264,20 @@ def test_damaged_bytes(build, ticks, tmp_path, kind, seed):
 @pytest.mark.parametrize("direction", [TO_HOST, TO_DEVICE])
 @pytest.mark.parametrize("place", [400, 700, 1100])
 def test_cuts(build, ticks, tmp_path, direction, place):
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.at[direction][place] = lambda: b.proxy.cut(direction, 100)
         right(measure(b), 80, ticks)
         assert b.proxy.faults == 1
 
 
 def test_a_line_of_a_megabyte_to_the_host(build, ticks, tmp_path):
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.at[TO_HOST][3000] = lambda: b.proxy.send(b"z" * 1_000_000)
         right(measure(b), 80, ticks)
 
 
 def test_a_slow_line(build, ticks, tmp_path):
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.rate, b.proxy.latency = 4800, 0.01
         right(measure(b, runs=20), 20, ticks)
 
@@ -342,7 +303,7 @@ def test_a_reset_in_mid_line(build, ticks, tmp_path, place):
         b.reset()
         b.proxy.cut_until(TO_HOST, b"m-timestamp-mode")
 
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.behind[TO_HOST][text] = (number, reset)
         right(measure(b, notice=notices.append), 80, ticks)
         assert b.proxy.faults == 1
@@ -357,7 +318,7 @@ def test_a_reset_while_the_session_opens(build, ticks, tmp_path):
         b.reset()
         b.proxy.cut_until(TO_HOST, b"m-timestamp-mode")
 
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.behind[TO_HOST][b"m-eq-target-["] = (1, reset)
         right(measure(b, notice=notices.append), 80, ticks)
         assert b.proxy.faults == 1 and not notices
@@ -373,7 +334,7 @@ def test_a_reset_at_any_byte(build, ticks, tmp_path, place):
     def trace(seconds: float, direction: str, line: str) -> None:
         commands.append(f"{direction} {line}")
 
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.at[TO_HOST][place] = b.reset
         right(measure(b, notice=notices.append, trace=trace), 80, ticks)
         assert b.proxy.count[TO_HOST] > place
@@ -383,7 +344,7 @@ def test_a_reset_at_any_byte(build, ticks, tmp_path, place):
 
 @pytest.mark.parametrize("place", [10, 2500])
 def test_an_unplugged_cable(build, tmp_path, place):
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.at[TO_HOST][place] = b.proxy.unplug
         with pytest.raises(DeviceLost):
             measure(b)
@@ -391,7 +352,7 @@ def test_an_unplugged_cable(build, tmp_path, place):
 
 def test_power_that_fails(build, tmp_path):
     """The board is dead; its USB serial adapter, here the proxy, goes with it."""
-    with board(build(), tmp_path) as b:
+    with emulated(BOARD, build(), tmp_path) as b:
         b.proxy.at[TO_HOST][2500] = b.process.stop
         with pytest.raises((DeviceLost, NoReply)):
             measure(b)
