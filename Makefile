@@ -34,8 +34,9 @@ wheel: $(STAMPS)/dev ## build the wheel and try it in an empty environment
 bench-convert: $(STAMPS)/dev ## conversion time beside tf.lite and litert-quantizer
 	$(BIN)/python benchmarks/convert.py
 
-sizes: $(STAMPS)/dev $(STAMPS)/cortex-m ## flash, arena and stack of networks: make sizes MODELS="a.tflite b.tflite"
+sizes: $(STAMPS)/dev $(STAMPS)/cortex-m ## flash, arena, stack of networks (MODELS="a.tflite b.tflite"), and of each kernel as a CSV
 	$(BIN)/python benchmarks/sizes.py $(MODELS)
+	$(BIN)/python benchmarks/kernel_sizes.py
 
 bench-instructions: $(STAMPS)/dev $(STAMPS)/cortex-m ## instructions per inference on emulated cores; MODELS, BESIDE=counts.json
 	$(BIN)/python benchmarks/instructions.py $(if $(BESIDE),--beside $(BESIDE)) $(MODELS)

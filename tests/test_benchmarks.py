@@ -1,5 +1,6 @@
 """benchmarks/sizes.py and benchmarks/instructions.py, with the real compiler and emulator."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 from edgeq.codegen.aot import footprint
 from edgeq.models import open_model
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
@@ -68,3 +70,20 @@ def test_firmware_for_another_model_is_not_counted(tiny_model, tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and "tiny_int8.elf" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_kernel_is_measured_on_every_core(tmp_path):
+    done = run("kernel_sizes.py", "--csv", tmp_path / "k.csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "k.csv").read_text().splitlines()))
+    kernels = sorted(p.stem for p in (ROOT / "runtime" / "kernels").glob("*.c"))
+    assert [r["kernel"] for r in rows[::5]] == kernels
+    assert {r["core"] for r in rows} >= {"cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"}
+    assert all(0 < int(r["code"]) < 8192 and 0 <= int(r["frame"]) < 1024 for r in rows)
+
+
+def test_a_model_that_is_not_there_is_one_error():
+    for script in ("sizes.py", "instructions.py"):
+        done = run(script, "nowhere.tflite")
+        assert done.returncode == 1
+        assert "nowhere.tflite" in done.stderr and "Traceback" not in done.stderr
