@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from host_program import Batch, export_of, options
 from make_model import Maker
-from test_pools import ACTIVATIONS, SAME, VALID
 
 from edgeq.codegen.aot import compile_graph
 from edgeq.errors import DoesNotFit
@@ -77,58 +76,6 @@ def test_softmax(tmp_path: Path) -> None:
     for scale in (1e-6, 1e-5, 1e-4):
         unary(batch, "SOFTMAX", (scale, UNIT), (2, 5000), 1.0)
     batch.check(tmp_path, samples=25)
-
-
-def pool(
-    batch: Batch,
-    name: str,
-    shape: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    padding: int = SAME,
-    activation: int = ACTIVATIONS.NONE,
-) -> None:
-    case = ", ".join(f"{k}={v}" for k, v in locals().items() if k != "batch")
-
-    def make(m: Maker) -> tuple[list[int], list[int]]:
-        sides = [
-            -(-size // stride) if padding == SAME else -(-(size - k + 1) // stride)
-            for size, k, stride in zip(shape[1:3], kernel, strides, strict=True)
-        ]
-        x = m.tensor("x", shape, np.int16, 3e-4, 0)
-        y = m.tensor("y", (shape[0], *sides, shape[3]), np.int16, 3e-4, 0)
-        chosen = options(
-            "Pool2D", padding=padding, strideH=strides[0], strideW=strides[1],
-            filterHeight=kernel[0], filterWidth=kernel[1], fusedActivationFunction=activation,
-        )  # fmt: skip
-        m.op(name, [x], [y], chosen, version=3)
-        return [x], [y]
-
-    batch.add(case, make)
-
-
-@pytest.mark.parametrize("name", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
-def test_pool(tmp_path: Path, name: str) -> None:
-    batch = Batch()
-    for kernel in ((1, 1), (2, 2), (3, 3), (2, 5), (4, 1)):
-        for strides in ((1, 1), (2, 2), (3, 1)):
-            for padding in (SAME, VALID):
-                pool(batch, name, (1, 7, 6, 3), kernel, strides, padding)
-    pool(batch, name, (1, 25, 5, 16), (25, 5), (25, 5), VALID)
-    pool(batch, name, (1, 3, 2, 4), (5, 6), (1, 1))
-    pool(batch, name, (1, 32, 32, 1), (32, 32), (1, 1), VALID)
-    for batches in (2, 3):
-        pool(batch, name, (batches, 4, 5, 3), (2, 3), (2, 2))
-    for depth in (1, 2, 4, 5, 8, 17):
-        pool(batch, name, (1, 4, 4, depth), (2, 2), (2, 2))
-    for activation in (ACTIVATIONS.RELU, ACTIVATIONS.RELU6, ACTIVATIONS.RELU_N1_TO_1):
-        for kernel in ((1, 1), (2, 2), (3, 3)):
-            for padding in (SAME, VALID):
-                pool(batch, name, (1, 5, 5, 2), kernel, (1, 1), padding, activation)
-    for shape in ((1, 9, 1, 2), (1, 1, 9, 2), (1, 11, 3, 1), (2, 3, 11, 3)):
-        for kernel in ((3, 1), (1, 3), (2, 2), (4, 4)):
-            pool(batch, name, shape, kernel, (1, 2))
-    batch.check(tmp_path, samples=12)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +85,8 @@ def conv(
     batch.add(case, make)
 
 
-def common_cases(batch: Batch, depthwise: bool) -> None:
-    """What holds for both convolutions: every way to lay a kernel over an image."""
-
-    def case(shape: Sequence[int], kernel: Sequence[int], channels: int, **values: object) -> None:
-        channels = shape[3] * (1 + channels // 8) if depthwise else channels
-        conv(batch, shape, kernel, channels, depthwise=depthwise, **values)  # type: ignore[arg-type]
-
+def lay_out(case: Callable[..., None]) -> None:
+    """case(shape, kernel, channels, …) for every way to lay a kernel over an image."""
     for kernel in ((1, 1), (3, 3), (1, 5), (4, 2), (5, 5)):
         for strides in ((1, 1), (2, 2), (1, 3)):
             for padding in (SAME, VALID):
@@ -104,10 +99,20 @@ def common_cases(batch: Batch, depthwise: bool) -> None:
     case((1, 1, 9, 3), (3, 3), 4)
     case((1, 9, 1, 3), (3, 3), 4, strides=(2, 2))
     for batches in (2, 3):
-        case((batches, 4, 5, 3), (3, 3), 7)
-    for depth in (1, 2, 3, 4, 5, 7, 8, 13, 16):
+        case((batches, 4, 5, 3), (3, 3), 9)
+    for depth in (1, 2, 3, 4, 5, 7, 8, 13, 16, 17):
         case((1, 4, 4, depth), (3, 3), 4)
         case((1, 4, 3, depth), (2, 2), 9)
+
+
+def common_cases(batch: Batch, depthwise: bool) -> None:
+    """What holds for both convolutions."""
+
+    def case(shape: Sequence[int], kernel: Sequence[int], channels: int, **values: object) -> None:
+        channels = shape[3] * (1 + channels // 8) if depthwise else channels
+        conv(batch, shape, kernel, channels, depthwise=depthwise, **values)  # type: ignore[arg-type]
+
+    lay_out(case)
     for low in (-128, 127, 0):
         for high in (-128, 127, 0):
             case((1, 4, 4, 3), (3, 3), 5, zero_points=(low, high))

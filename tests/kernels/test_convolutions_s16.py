@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from host_program import Batch, export_of, options
 from make_model import Maker, convolution
-from test_convolutions import ACTIVATIONS, NONE, SAME, VALID, outputs
+from test_convolutions import ACTIVATIONS, NONE, SAME, VALID, lay_out, outputs
 
 from edgeq.codegen.aot import compile_graph
 from edgeq.errors import DoesNotFit
@@ -104,21 +104,7 @@ def test_conv(tmp_path: Path, name: str, bias_type: Any) -> None:
     def case(shape: Sequence[int], kernel: Sequence[int], channels: int, **values: Any) -> None:
         conv(batch, name, shape, kernel, channels, **{"bias_type": bias_type, **values})
 
-    for kernel in ((1, 1), (3, 3), (1, 5), (4, 2), (5, 5)):
-        for strides in ((1, 1), (2, 2), (1, 3)):
-            for padding in (SAME, VALID):
-                case((1, 7, 6, 3), kernel, 5, strides=strides, padding=padding)
-    for dilations in ((2, 2), (1, 3), (4, 1)):
-        for padding in (SAME, VALID):
-            case((1, 9, 8, 4), (3, 2), 6, dilations=dilations, padding=padding)
-    case((1, 2, 3, 2), (5, 7), 3)
-    case((1, 1, 9, 3), (3, 3), 4)
-    case((1, 9, 1, 3), (3, 3), 4, strides=(2, 2))
-    for batches in (2, 3):
-        case((batches, 4, 5, 3), (3, 3), 9)
-    for depth in (1, 2, 4, 7, 8, 13, 16, 17):
-        case((1, 4, 4, depth), (3, 3), 4)
-        case((1, 4, 3, depth), (2, 2), 9)
+    lay_out(case)
     for activation in ACTIVATIONS:
         case((1, 5, 5, 2), (3, 3), 4, activation=activation)
         case((1, 5, 5, 2), (3, 3), 4, activation=activation, padding=VALID)

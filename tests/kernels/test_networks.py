@@ -155,3 +155,49 @@ def test_a_classifier_with_every_operator_of_the_first_set(tmp_path: Path) -> No
     shape = m.tensor("shape", (2,), np.int32, data=np.array([5, 1]))
     m.op("RESHAPE", [scores, shape], [column], options("Reshape", newShape=[5, 1]))
     assert_equals_tflm(m.bytes([stack.input], [column]), tmp_path, samples=80)
+
+
+@pytest.mark.parametrize("bias_type", [np.int64, np.int32])
+def test_a_network_of_int16(tmp_path: Path, bias_type: type) -> None:
+    """Layers that lie over each other in the arena, a residual among them."""
+    random = np.random.default_rng(9)
+    m = Maker()
+
+    def biased(name: str, x: int, form: Sequence[int], size: Sequence[int], axis: int) -> int:
+        channels = form[axis]
+        scales = list(random.uniform(0.004, 0.01, channels))
+        data = random.integers(-127, 128, form)
+        w = m.tensor("w", form, np.int8, scales, axis=axis, data=data)
+        form_ = np.int64 if name == "DEPTHWISE_CONV_2D" else bias_type
+        bias = random.integers(-50000, 50000, channels)
+        b = m.tensor("b", (channels,), form_, [1e-4 * s for s in scales], data=bias)
+        y = m.tensor("y", size, np.int16, 1e-4, 0)
+        chosen = {
+            "CONV_2D": convolution(fusedActivationFunction=1),
+            "DEPTHWISE_CONV_2D": options(
+                "DepthwiseConv2D", depthMultiplier=1, strideH=1, strideW=1,
+                dilationHFactor=1, dilationWFactor=1,
+            ),
+            "FULLY_CONNECTED": options("FullyConnected"),
+        }[name]  # fmt: skip
+        m.op(name, [x, w, b], [y], chosen, version=4)
+        return y
+
+    image = m.tensor("image", (1, 12, 12, 3), np.int16, 1e-4, 0)
+    first = biased("CONV_2D", image, (8, 3, 3, 3), (1, 12, 12, 8), 0)
+    deep = biased("DEPTHWISE_CONV_2D", first, (1, 3, 3, 8), (1, 12, 12, 8), 3)
+    mixed = biased("CONV_2D", deep, (8, 1, 1, 8), (1, 12, 12, 8), 0)
+    total = m.tensor("total", (1, 12, 12, 8), np.int16, 2e-4, 0)
+    m.op("ADD", [first, mixed], [total], options("Add", potScaleInt16=False), version=3)
+    bent = m.tensor("bent", (1, 12, 12, 8), np.int16, 2.0**-15, 0)
+    m.op("TANH", [total], [bent], version=3)
+    pooled = m.tensor("pooled", (1, 6, 6, 8), np.int16, 2.0**-15, 0)
+    chosen = options("Pool2D", padding=0, strideH=2, strideW=2, filterHeight=2, filterWidth=2)
+    m.op("AVERAGE_POOL_2D", [bent], [pooled], chosen, version=3)
+    flat = m.tensor("flat", (1, 288), np.int16, 2.0**-15, 0)
+    m.op("RESHAPE", [pooled], [flat], options("Reshape", newShape=[1, 288]))
+    logits = biased("FULLY_CONNECTED", flat, (10, 288), (1, 10), 0)
+    scores = m.tensor("scores", (1, 10), np.int16, 2.0**-15, 0)
+    m.op("SOFTMAX", [logits], [scores], options("Softmax", beta=1.0), version=3)
+    compiled = assert_equals_tflm(m.bytes([image], [scores]), tmp_path, samples=30)
+    assert compiled.plan.size < 3 * 12 * 12 * 8 * 2

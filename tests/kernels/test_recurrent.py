@@ -180,6 +180,8 @@ def test_lstm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> No
         (dict(peephole=True), "it has peephole weights"),
         (dict(cell_scale=0.0003), "no power of two"),
         (dict(cell_power=3), "out of range"),
+        (dict(dtype=np.int16, weight_scales=(1e6, 1.0)), "scales its output up"),
+        (dict(dtype=np.int16, bias=1 << 40), "exceed 47 bits"),
     ],
 )
 def test_lstm_that_is_refused(values: dict[str, Any], reason: str) -> None:

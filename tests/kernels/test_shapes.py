@@ -1,21 +1,25 @@
-"""Operators that move values against TFLM."""
+"""RESHAPE, SQUEEZE and EXPAND_DIMS against TFLM, and shapes that do not fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from host_program import Batch, options
 from make_model import Maker
+from moving import Shape, numbers, refused, value
 
 
-def test_reshape_squeeze_expand_dims(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_reshape_squeeze_expand_dims(tmp_path: Path, dtype: Any) -> None:
     batch = Batch()
 
     def case(name: str, shape: Sequence[int], after: Sequence[int], *rest: object) -> None:
         def make(m: Maker) -> tuple[list[int], list[int]]:
-            x = m.tensor("x", shape, np.int8, 0.1, 5)
+            x = value(m, "x", shape, dtype)
             inputs, chosen = [x], None
             if name == "SQUEEZE":
                 chosen = options("Squeeze", squeezeDims=rest[0])
@@ -24,7 +28,7 @@ def test_reshape_squeeze_expand_dims(tmp_path: Path) -> None:
             else:
                 inputs.append(m.tensor("to", (len(after),), np.int32, data=np.array(after)))
                 chosen = options("Reshape", newShape=list(after))
-            y = m.tensor("y", after, np.int8, 0.1, 5)
+            y = value(m, "y", after, dtype)
             m.op(name, inputs, [y], chosen)
             return [x], [y]
 
@@ -40,39 +44,14 @@ def test_reshape_squeeze_expand_dims(tmp_path: Path) -> None:
     batch.check(tmp_path)
 
 
-def test_pad(tmp_path: Path) -> None:
-    batch = Batch()
+@pytest.mark.parametrize("name", ["TRANSPOSE", "SPACE_TO_DEPTH", "CAST", "QUANTIZE", "PACK"])
+@pytest.mark.parametrize("shapes", [((2, 0), (0, 2)), ((2, 3), (3, 3))])
+def test_shapes_that_do_not_fit_are_no_crash(name: str, shapes: Sequence[Shape]) -> None:
+    def make(m: Maker) -> tuple[list[int], list[int]]:
+        x, y = (value(m, "xy"[i], shape, np.int8) for i, shape in enumerate(shapes))
+        m.op(name, [x, numbers(m, (1, 0))] if name == "TRANSPOSE" else [x], [y])
+        z, w = value(m, "z", (2,), np.int8), value(m, "w", (2,), np.int8)
+        m.op("RELU", [z], [w])
+        return [z] if 0 in shapes[0] else [x, z], [w]
 
-    def case(shape: Sequence[int], paddings: Sequence[Sequence[int]], zero_point: int = 9) -> None:
-        def make(m: Maker) -> tuple[list[int], list[int]]:
-            x = m.tensor("x", shape, np.int8, 0.1, zero_point)
-            how = m.tensor("paddings", (len(shape), 2), np.int32, data=np.array(paddings))
-            after = [s + a + b for s, (a, b) in zip(shape, paddings, strict=True)]
-            y = m.tensor("y", after, np.int8, 0.1, zero_point)
-            m.op("PAD", [x, how], [y], options("Pad"))
-            return [x], [y]
-
-        batch.add(f"{shape} {paddings} {zero_point}", make)
-
-    none, one = (0, 0), (1, 1)
-    for shape in ((1, 4, 5, 3), (2, 3, 1, 2), (1, 1, 1, 1)):
-        for paddings in (
-            (none, one, one, none),
-            (none, (0, 1), (2, 0), none),
-            (none, none, (1, 3), none),
-            (none, (2, 1), none, none),
-            (none, none, none, (1, 2)),
-            (none, one, none, one),
-            (one, none, one, none),
-            (one, (1, 2), (3, 1), (2, 5)),
-            (none, none, none, none),
-        ):
-            for zero_point in (-128, 0, 127):
-                case(shape, paddings, zero_point)
-    case((5,), ((2, 3),))
-    case((2, 3), ((0, 1), (1, 0)))
-    case((2, 3), ((1, 0), none))
-    case((2, 3, 4), (none, (1, 1), (0, 2)))
-    case((2, 1, 3, 2, 2), (one, (0, 1), none, (2, 2), (1, 0)))
-    case((2, 1, 3, 2, 2), (one, one, one, one, one))
-    batch.check(tmp_path)
+    assert "do not fit together" in (text := refused(make)) or "no elements" in text
