@@ -145,6 +145,16 @@ def test_a_model_without_inputs_gets_a_signature():
     assert read_graph(with_signature(pack(model), "serve", [], ["out"])).signatures[0].inputs == ()
 
 
+def test_a_subgraph_without_tensors_is_left_alone():
+    m = Maker()
+    x, y = m.tensor("x", (1, 2)), m.tensor("y", (1, 2))
+    m.op("RELU", [x], [y])
+    m.callees.append((m.callee(), [], []))
+    model = m.model([x], [y])
+    model.subgraphs[1].tensors = None
+    assert len(read_graph(with_batch_of_one(pack(model))).subgraphs) == 2
+
+
 def test_packed_constants_have_their_size_checked():
     m = Maker()
     x, y = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("y", (1, 3), np.int8, 0.1)

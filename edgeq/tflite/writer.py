@@ -79,7 +79,7 @@ def with_batch_of_one(tflite: bytes, name: str = "model") -> bytes:
     """The model with every dynamic first dimension fixed to 1."""
     _, model = _unpack(tflite, name)
     for subgraph in model.subgraphs:
-        for tensor in subgraph.tensors:
+        for tensor in subgraph.tensors or []:
             signature = tensor.shapeSignature
             if signature is None or len(signature) == 0:
                 continue
