@@ -113,7 +113,7 @@ def _refuse_control_flow(model: Model) -> None:
         if op.subgraphs:
             layer = model.graph.main.tensors[op.outputs[0]].name if op.outputs else ""
             raise ConversionError(
-                f"{model.source}: operator {op.index} is a {op.name} loop or branch "
+                f"{model.source}: operator {op.index} is {op.name}, a loop or a branch "
                 f"({layer or 'no name'}), which has no integer form",
                 hint="a recurrent layer (LSTM, GRU, SimpleRNN) becomes plain operators when it is "
                 "built with unroll=True: load the weights into a model built so, and save that",
