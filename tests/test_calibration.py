@@ -158,7 +158,7 @@ def test_a_loop_is_refused_by_name(model):
     op = dataclasses.replace(model.graph.main.ops[0], name="WHILE", subgraphs=(1,))
     main = dataclasses.replace(model.graph.main, ops=(op, *model.graph.main.ops[1:]))
     graph = dataclasses.replace(model.graph, subgraphs=(main,))
-    with pytest.raises(ConversionError, match="operator 0 is a WHILE") as caught:
+    with pytest.raises(ConversionError, match="operator 0 is WHILE") as caught:
         calibrate(dataclasses.replace(model, graph=graph), GOOD)
     assert "unroll=True" in caught.value.hint
 
