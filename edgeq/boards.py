@@ -159,7 +159,13 @@ def evaluate_board(
     bundle = open_bundle(Path(source))
     target = target or load_target(str(bundle.manifest["target"]))
     graph = read_graph(bundle.tflite, bundle.name)
-    opened = open_samples(data.evaluation, graph.inputs, images=data.images, labels=data.labels_csv)
+    opened = open_samples(
+        data.evaluation,
+        graph.inputs,
+        images=data.images,
+        labels=data.labels_csv,
+        names=bundle.labels or data.class_names,
+    )
     if not len(opened):
         raise DataError(f"{opened.source}: no samples in it", hint="give 100 or more")
     check_labels(opened, graph)

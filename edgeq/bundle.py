@@ -58,6 +58,12 @@ class Bundle:
         path = self.folder / BASELINE
         return path.read_bytes() if path.exists() else None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes in the order of the first output; empty when not known."""
+        labels = self.manifest.get("labels")
+        return tuple(str(label) for label in labels) if isinstance(labels, list) else ()
+
     def golden(self) -> Golden:
         """The golden inputs and outputs. Raises BundleError when they do not fit together."""
         try:

@@ -52,7 +52,11 @@ def evaluate(
         graph = read_graph(bundle.tflite, bundle.name)
         check_ports(graph, bundle.name)
         samples = open_samples(
-            data.evaluation, graph.inputs, images=data.images, labels=data.labels_csv
+            data.evaluation,
+            graph.inputs,
+            images=data.images,
+            labels=data.labels_csv,
+            names=bundle.labels or data.class_names,
         )
         return _evaluate(
             bundle.name, bundle.tflite, graph, bundle.baseline, checked(samples, graph)

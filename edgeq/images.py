@@ -6,13 +6,14 @@ import csv
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.documents import read_text
+from edgeq.documents import nearest, read_text
 from edgeq.errors import DataError, UsageError
 from edgeq.graph import Port
 
@@ -127,15 +128,30 @@ def _pixels(path: Path, size: tuple[int, int], mode: str) -> NDArray[np.float32]
         ) from e
 
 
+@dataclass(frozen=True)
+class Classes:
+    """The class number of each image, and what was taken for the classes' order.
+
+    `guessed` are the names that the numbers come from when nothing says in which order the model
+    has them: the alphabetical one.
+    """
+
+    numbers: NDArray[np.int64]
+    guessed: tuple[str, ...] = ()
+
+
 def image_classes(
-    folder: Path, files: list[Path], table: str | Path | None
-) -> NDArray[np.int64] | None:
-    """Classes from a CSV of file,class, else from sub-folders when every image is in one."""
+    folder: Path, files: list[Path], table: str | Path | None, names: Sequence[str] = ()
+) -> Classes | None:
+    """Classes from a CSV of file,class, else from sub-folders when every image is in one.
+
+    `names` are those of the model's classes in its own order, where known.
+    """
     if table is None:
         groups = [f.relative_to(folder).parts[0] for f in files if f.parent != folder]
         if len(groups) != len(files) or len(set(groups)) < 2:
             return None
-        return _numbered(groups, str(folder))
+        return _numbered(groups, str(folder), names)
     path = Path(table)
     text = read_text(path, DataError).removeprefix("\ufeff")
     try:
@@ -150,19 +166,35 @@ def image_classes(
         if value is None:
             raise DataError(f"{path.name}: no class for {key}", hint="one row file,class an image")
         classes.append(value)
-    return _numbered(classes, path.name)
+    return _numbered(classes, path.name, names)
 
 
-def _numbered(classes: list[str], source: str) -> NDArray[np.int64]:
-    """Class numbers where all are such, else numbers by alphabetical order of the names."""
+def _numbered(classes: list[str], source: str, names: Sequence[str]) -> Classes:
+    if names and set(classes) & set(names):
+        return _named(classes, source, names)
     numbers = [c for c in classes if re.fullmatch(r"[0-9]{1,9}", c)]
     if len(numbers) == len(classes):
-        return np.array([int(c) for c in classes], np.int64)
+        return Classes(np.array([int(c) for c in classes], np.int64))
     odd = [c for c in classes if re.fullmatch(r"[-+.\d]+", c)]
     if odd:
         raise DataError(
             f"{source}: the class {odd[0]!r} stands beside names, or is no class number",
             hint="write 0, 1, 2, … for all of them, or names for all of them",
         )
+    if names:
+        return _named(classes, source, names)
     order = sorted(set(classes))
-    return np.array([order.index(c) for c in classes], np.int64)
+    numbered = {name: number for number, name in enumerate(order)}
+    return Classes(np.array([numbered[c] for c in classes], np.int64), tuple(order))
+
+
+def _named(classes: list[str], source: str, names: Sequence[str]) -> Classes:
+    numbered = {name: number for number, name in enumerate(names)}
+    unknown = next((c for c in classes if c not in numbered), None)
+    if unknown is not None:
+        guess = nearest(unknown, names)
+        raise DataError(
+            f"{source}: {unknown!r} is none of the model's labels",
+            hint=f"did you mean {guess}?" if guess else f"they are {', '.join(names)}",
+        )
+    return Classes(np.array([numbered[c] for c in classes], np.int64))

@@ -27,7 +27,8 @@ Progress = Callable[[str, int, int], None]
 class Data:
     """Where samples come from and how they are read; calibration and evaluation alike.
 
-    `evaluation_samples` of None means all. Paths are as for samples.open_samples.
+    `evaluation_samples` of None means all. Paths are as for samples.open_samples, `class_names`
+    those of the model's classes in its order.
     """
 
     calibration: str | Path | None = None
@@ -36,6 +37,7 @@ class Data:
     evaluation_samples: int | None = EVALUATION_SAMPLES
     images: ImageOptions | None = None
     labels_csv: str | Path | None = None
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,12 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
 
     def opened(source: str | Path, labels: str | Path | None, asked: int | None) -> Samples:
         return open_samples(
-            source, model.graph.inputs, images=data.images, labels=labels, asked=asked
+            source,
+            model.graph.inputs,
+            images=data.images,
+            labels=labels,
+            names=data.class_names,
+            asked=asked,
         )
 
     samples = evaluation = None

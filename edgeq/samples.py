@@ -61,6 +61,7 @@ class Samples:
     The arrays are as they were found (any dtype, any shape); calibration.lint judges them.
     `labels` holds the class number of each sample, where known; `describe(i)` names sample i as
     its owner knows it, however the samples were picked. `unread` says that the source had more.
+    `guessed` are classes' names that were numbered by the alphabet, for want of anything better.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Samples:
     labels: NDArray[np.int64] | None = None
     describe: Callable[[int], str] = "sample {}".format
     unread: bool = False
+    guessed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.count
@@ -82,6 +84,7 @@ class Samples:
             None if self.labels is None else self.labels[list(indexes)],
             lambda i: self.describe(indexes[i]),
             self.unread,
+            self.guessed,
         )
 
     def __iter__(self) -> Iterator[Arrays]:
@@ -105,12 +108,14 @@ def open_samples(
     *,
     images: ImageOptions | None = None,
     labels: str | Path | None = None,
+    names: Sequence[str] = (),
     asked: int | None = None,
 ) -> Samples:
     """Samples for a model with these `inputs`, from a path or from arrays in memory.
 
     A path is an .npy (one input), an .npz (arrays by input name, and `labels`), a folder of
-    images (`images` says how to scale them, `labels` is a CSV of file,class), or `file.py` or
+    images (`images` says how to scale them, `labels` is a CSV of file,class, `names` are those of
+    the classes in the model's order), or `file.py` or
     `file.py:function`, whose function yields arrays, lists or dictionaries. In memory: an array,
     arrays by input name, or samples one by one (a list, a generator, or a function that gives one).
 
@@ -121,7 +126,7 @@ def open_samples(
     """
     if isinstance(source, Samples):
         return source
-    samples = _open(source, inputs, images, labels, asked)
+    samples = _open(source, inputs, images, labels, names, asked)
     if not len(samples):
         raise DataError(f"{samples.source}: no samples in it", hint="give 100 to 200")
     return samples
@@ -132,6 +137,7 @@ def _open(
     inputs: Sequence[Port],
     images: ImageOptions | None,
     labels: str | Path | None,
+    names: Sequence[str],
     asked: int | None,
 ) -> Samples:
     if isinstance(source, np.ndarray):
@@ -151,7 +157,7 @@ def _open(
             reason = "no such file or folder"
         raise DataError(f"{printable(path)}: {reason}", hint="check the path to the data") from e
     if stat.S_ISDIR(found.st_mode):
-        return _from_images(path, _only(inputs, "a folder of images"), images, labels)
+        return _from_images(path, _only(inputs, "a folder of images"), images, labels, names)
     if labels is not None:
         raise UsageError(
             "--labels-csv goes with a folder of images",
@@ -300,7 +306,11 @@ def _with_batch(value: NDArray[Any], port: Port) -> NDArray[Any]:
 
 
 def _from_images(
-    folder: Path, port: Port, options: ImageOptions | None, labels: str | Path | None
+    folder: Path,
+    port: Port,
+    options: ImageOptions | None,
+    labels: str | Path | None,
+    names: Sequence[str],
 ) -> Samples:
     if options is None:
         raise UsageError(
@@ -315,8 +325,10 @@ def _from_images(
     def describe(i: int) -> str:
         return f"sample {i} ({printable(files[i].relative_to(folder))})"
 
-    classes = image_classes(folder, files, labels)
-    return Samples(printable(folder.name), len(files), get, classes, describe)
+    classes = image_classes(folder, files, labels, names)
+    numbers, guessed = (classes.numbers, classes.guessed) if classes else (None, ())
+    source = printable(folder.name)
+    return Samples(source, len(files), get, numbers, describe, guessed=guessed)
 
 
 # --- A Python file -----------------------------------------------------------------------------

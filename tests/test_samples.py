@@ -13,6 +13,7 @@ from edgeq.errors import DataError, UsageError
 from edgeq.images import ImageOptions, parse_scaling
 from edgeq.samples import open_samples
 from edgeq.tflite import read_graph
+from edgeq.verification import check_labels
 
 IMAGE = read_graph(tiny_int8()).inputs
 VECTOR = read_graph(tiny_float()).inputs
@@ -23,6 +24,13 @@ def two_inputs():
     a, b, c = m.tensor("left", (1, 2)), m.tensor("right", (1, 2)), m.tensor("sum", (1, 2))
     m.op("ADD", [a, b], [c])
     return read_graph(m.bytes([a, b], [c])).inputs
+
+
+def scores(classes):
+    m = Maker()
+    x, y = m.tensor("x", (1, classes)), m.tensor("y", (1, classes))
+    m.op("ABS", [x], [y])
+    return read_graph(m.bytes([x], [y]))
 
 
 def test_an_npy_is_mapped_and_rows_get_a_batch(tmp_path):
@@ -162,6 +170,24 @@ def test_images_are_sized_and_scaled_and_folders_are_classes(pictures):
     assert samples.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert samples.get(0)[0].shape == (1, 8, 8, 1)
     assert samples.get(0)[0].mean() == -1 and samples.get(5)[0].mean() == 1
+
+
+def test_the_model_s_own_labels_say_which_folder_is_which_class(pictures):
+    options = ImageOptions(*parse_scaling("0..1"))
+    samples = open_samples(pictures, IMAGE, images=options, names=["fish", "dog", "cat"])
+    assert samples.labels.tolist() == [2, 2, 2, 1, 1, 1]
+    with pytest.raises(DataError, match="'cat' is none of the model's labels") as e:
+        open_samples(pictures, IMAGE, images=options, names=["dog", "cats"])
+    assert "did you mean cats" in e.value.hint
+
+
+def test_folders_for_fewer_classes_than_the_model_has_are_no_guess(pictures):
+    options = ImageOptions(*parse_scaling("0..1"))
+    samples = open_samples(pictures, IMAGE, images=options)
+    check_labels(samples.pick([0, 5]), scores(2))
+    with pytest.raises(DataError, match="2 names of classes, and the model has 3") as e:
+        check_labels(samples.pick([0, 5]), scores(3))
+    assert "`labels` in edgeq.toml" in e.value.hint
 
 
 def test_images_without_a_scaling_ask_for_it(pictures):

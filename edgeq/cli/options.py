@@ -188,6 +188,7 @@ def gather(
         evaluation_samples=evaluation_samples,
         images=_images(image_scaling, image_size, image_channels, project),
         labels_csv=labels_csv or (project.evaluation.labels if project else None),
+        class_names=project.labels if project else (),
     )
     return Request(source, opening, data, project)
 

@@ -151,6 +151,13 @@ def check_labels(samples: Samples, graph: Graph) -> None:
     shape = graph.outputs[0].tensor.shape
     if samples.labels is None or len(shape) != 2 or shape[-1] < 2:
         return
+    if samples.guessed and len(samples.guessed) != shape[-1]:
+        raise DataError(
+            f"{samples.source}: {len(samples.guessed)} names of classes, and the model has "
+            f"{shape[-1]}: which name is which class is not known",
+            hint="give the model's `labels` in edgeq.toml, in the order of its output, or call the "
+            "classes by their numbers",
+        )
     wrong = np.flatnonzero((samples.labels < 0) | (samples.labels >= shape[-1]))
     if wrong.size:
         first = int(wrong[0])
