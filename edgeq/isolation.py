@@ -219,7 +219,8 @@ def _serve() -> None:
     requests = os.fdopen(os.dup(0), "rb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # What runs here must not read them.
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What is printed to stdout joins the log.
+    os.dup2(2, 1)  # What is printed to stdout joins the log, at once: this process gets killed.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def receive() -> None:

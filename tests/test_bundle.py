@@ -207,7 +207,10 @@ except KeyboardInterrupt:
 def writer(place: Path, model: str, times: int) -> subprocess.Popen[str]:
     arguments = [str(Path(__file__).parent), str(place), model, str(times)]
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
     )
     assert process.stdout and process.stdout.readline() == "ready\n"
     return process

@@ -9,6 +9,7 @@ a file can be sound up to here and still be damaged: every edit may raise ModelE
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,9 @@ from edgeq.tflite.reader import MAGIC
 
 _MAX_BYTES = 2**31 - 1
 """Offsets of a flatbuffer are 32 bits, and the builder's are signed."""
+
+_BIAS = {3: 2, 4: 2, 9: 2, 67: 3}
+"""Which input is the bias: of CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV."""
 
 _DAMAGE = (
     AttributeError,
@@ -39,8 +43,16 @@ _DAMAGE = (
 def with_ranges(
     tflite: bytes, ranges: Mapping[int, tuple[float, float]], name: str = "model"
 ) -> bytes:
-    """The model with (min, max) recorded for the main subgraph's tensors, by index."""
+    """The model with (min, max) recorded for the main subgraph's tensors, by index.
+
+    Each layer gets a bias of its own: of one that several share, as exporters store equal
+    constants once, a quantizer would take the scale of the first layer for all of them.
+    """
     schema, model = _unpack(tflite, name)
+    try:
+        _separate_biases(model)
+    except _DAMAGE as e:
+        raise _damaged(name, e) from e
     tensors = model.subgraphs[0].tensors
     for index, (low, high) in ranges.items():
         quantization = tensors[index].quantization or schema.QuantizationParametersT()
@@ -93,6 +105,25 @@ def with_data_inside(tflite: bytes, name: str = "model") -> bytes:
     """The model with all its constants in the flatbuffer, where every engine finds them."""
     _, model = _unpack(tflite, name)
     return _pack(model, name)
+
+
+def _separate_biases(model: Any) -> None:
+    subgraph = model.subgraphs[0]
+    taken: set[int] = set()
+    for op in subgraph.operators or []:
+        code = model.operatorCodes[op.opcodeIndex]
+        position = _BIAS.get(max(code.builtinCode, code.deprecatedBuiltinCode))
+        if position is None or len(op.inputs) <= position or op.inputs[position] < 0:
+            continue
+        index = int(op.inputs[position])
+        if index in taken:
+            twin = copy.copy(subgraph.tensors[index])
+            model.buffers.append(copy.copy(model.buffers[twin.buffer]))
+            twin.buffer = len(model.buffers) - 1
+            subgraph.tensors.append(twin)
+            op.inputs = np.array(op.inputs, np.int32)
+            op.inputs[position] = len(subgraph.tensors) - 1
+        taken.add(index)
 
 
 def _indexes(vector: Any) -> list[int]:

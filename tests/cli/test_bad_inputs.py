@@ -210,8 +210,8 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
      [*FLOAT, "d.npz"], 1, r"take 17592186044416 bytes: more than"),
     ("an npz of one row of terabytes", npz_bomb(f"(4, {1 << 40})"), [*FLOAT, "d.npz"], 1,
      r"shape \(1099511627776,\), the model takes"),
-    ("names that are no inputs", array("d.npz", GOOD, y=GOOD), [*FLOAT[:1], "m.tflite", *FLOAT[2:],
-     "d.npz"], 1, r"no array for input 'image' \(it has: x, y\)"),
+    ("names that are no inputs", array("d.npz", GOOD, z=GOOD), [*FLOAT[:1], "m.tflite", *FLOAT[2:],
+     "d.npz"], 1, r"no array for input 'image' \(it has: x, z\)"),
     ("text for labels", array("d.npz", IMAGES, labels=np.full(9, "cat")), EVAL, 1, "holds text"),
     ("NaN for a label", array("d.npz", IMAGES, labels=np.full(9, np.nan)), EVAL, 1,
      "not class numbers"),
@@ -404,6 +404,7 @@ def edgeq(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "edgeq", *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
     )  # fmt: skip
 
 
