@@ -257,6 +257,18 @@ def tiny_float(named: bool = True) -> bytes:
     return m.bytes([x], [y], named)
 
 
+def shared_bias() -> bytes:
+    """float32 4 -> dense 4 -> dense 4, both with the same bias tensor, as exporters store it."""
+    random = np.random.default_rng(2)
+    m = Maker()
+    x, h, y = (m.tensor(n, (1, 4)) for n in "xhy")
+    w1, w2 = (m.tensor(n, (4, 4), data=3 * random.standard_normal((4, 4))) for n in ("w1", "w2"))
+    bias = m.tensor("arith.constant", (4,), data=np.ones(4))
+    m.op("FULLY_CONNECTED", [x, w1, bias], [h], schema.FullyConnectedOptionsT())
+    m.op("FULLY_CONNECTED", [h, w2, bias], [y], schema.FullyConnectedOptionsT())
+    return m.bytes([x], [y])
+
+
 def outside(data: bytes) -> bytes:
     """`data` with its constants behind the flatbuffer, as models of more than 2 GB have them."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from make_model import shared_bias
 
 from edgeq.calibration import calibrate
 from edgeq.conversion import ROUTES, convert
@@ -101,6 +102,16 @@ def test_schemes_are_as_close_to_float_as_they_should_be(
     assert proof.fidelity[0].sqnr_db > least_db
     assert conversion.graph.signatures[0].key == "serving_default"
     assert [p.name for p in conversion.graph.inputs] == ["image"]
+
+
+@pytest.mark.parametrize(("scheme", "least_db"), [("int8", 30), ("int16x8", 40)])
+def test_layers_that_share_a_bias_each_get_its_scale(scheme, least_db, tmp_path, tensorflow):
+    (tmp_path / "net.tflite").write_bytes(shared_bias())
+    model = open_model(tmp_path / "net.tflite")
+    samples = real_samples(model.graph)
+    conversion = convert(model, calibrate(model, samples), scheme, tensorflow=tensorflow)
+    assert not find_violations(conversion.graph)
+    assert verify(model, conversion, samples, engines=False).fidelity[0].sqnr_db > least_db
 
 
 def test_float32_is_the_model_itself(digits):

@@ -350,3 +350,30 @@ def test_a_label_that_is_no_class_is_refused_with_its_sample(tiny_model, label):
     data = open_samples({"image": images, "labels": labels}, model.graph.inputs)
     with pytest.raises(DataError, match=f"sample 2: label {label}.*classes 0 to 2"):
         measure_accuracy(model.tflite, model.graph, data)
+
+
+def float_model(folder, *classes):
+    """float32: as many outputs as `classes`, each the ABS of an input of so many values."""
+    m = Maker()
+    xs = [m.tensor(f"x{i}", (1, count)) for i, count in enumerate(classes)]
+    ys = [m.tensor(f"y{i}", (1, count)) for i, count in enumerate(classes)]
+    for x, y in zip(xs, ys, strict=True):
+        m.op("ABS", [x], [y])
+    (folder / "m.tflite").write_bytes(m.bytes(xs, ys))
+    return open_model(folder / "m.tflite")
+
+
+def test_labels_are_of_the_first_output_alone(tmp_path):
+    model = float_model(tmp_path, 4, 3)
+    data = {"x0": np.eye(4), "x1": np.ones((4, 3)), "labels": np.arange(4)}
+    samples = open_samples(data, model.graph.inputs)
+    first, second = measure_fidelity(model.tflite, model.tflite, model.graph, samples)
+    assert first.accuracy == 1 and second.accuracy is None
+
+
+def test_an_accuracy_gate_on_a_single_score_says_why_it_cannot_hold(tmp_path):
+    model = float_model(tmp_path, 1)
+    data = {"x0": np.ones((4, 1)), "labels": np.array([0, 1, 1, 0])}
+    samples = open_samples(data, model.graph.inputs)
+    results = measure_fidelity(model.tflite, model.tflite, model.graph, samples)
+    assert "'y0' is no vector of class scores" in missed_gate(results, None, Gates(90))[0]

@@ -58,8 +58,8 @@ def command(
 ) -> int:
     """Measure accuracy on labelled data: float beside integer here, or on a board.
 
-    MODEL is a bundle, a .tflite, or a trained model, which is converted first and so needs
-    --calibration-data.
+    MODEL is a bundle, a .tflite, or a trained model. A float one is converted first where there is
+    --calibration-data or a --scheme, else judged as it is.
 
     With --target, --sim or --port every sample runs on the board at --port, or in its emulator,
     and by the reference on this computer: exit code 1 when any output differs by a byte. A model

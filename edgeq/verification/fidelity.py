@@ -103,7 +103,9 @@ def measure_fidelity(
         for number, (a, b) in enumerate(zip(expected, got, strict=True)):
             label = None if samples.labels is None else int(samples.labels[number])
             for tally, x, y in zip(tallies, a, real_outputs(b, outputs), strict=True):
-                tally.add(x.astype(np.float64), y.astype(np.float64), label)
+                # Labels are of the first output's classes.
+                known = label if tally is tallies[0] else None
+                tally.add(x.astype(np.float64), y.astype(np.float64), known)
     return [t.result() for t in tallies]
 
 
@@ -179,6 +181,13 @@ def missed_gate(
     found = first.accuracy if first else accuracy
     before = first.float_accuracy if first else None
     if gates.min_accuracy is not None or gates.max_accuracy_drop is not None:
+        if first and first.top1_agreement is None:
+            return (
+                f"an accuracy limit is set, but output {first.output!r} is no vector of class "
+                "scores",
+                "accuracy is that of a first output of shape (1, classes); limit its distance from "
+                "float by --min-sqnr",
+            )
         if found is None:
             return (
                 "an accuracy limit is set, but the data has no labels to measure accuracy with",
