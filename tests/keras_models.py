@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
+from tensorflow.core.protobuf import saved_model_pb2
 
 L = keras.layers
 
@@ -91,6 +92,133 @@ def hostile(folder: Path) -> None:
         (folder / f"{name}.owned").unlink(missing_ok=True)
 
 
+class Reader(tf.Module):
+    """A network whose weights are the bytes of a file of whoever converts it."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._place = str(place)
+
+    @tf.function
+    def weights(self) -> tf.Tensor:
+        read = tf.raw_ops.ImmutableConst(
+            dtype=tf.uint8, shape=[4, 3], memory_region_name=self._place
+        )
+        return tf.cast(read, tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x @ self.weights()}
+
+
+def reading(folder: Path) -> None:
+    (folder / "secret.txt").write_bytes(b"TOP-SECRET-0")
+    module = Reader(folder / "secret.txt")
+    tf.saved_model.save(module, str(folder / "reads"), signatures=module.serve)
+
+
+FOREIGN = (
+    "ReadFile MatchingFiles GenerateVocabRemapping LoadAndRemapMatrix Restore RestoreSlice "
+    "RestoreV2 Skipgram FixedUnigramCandidateSampler DecodeProtoV2 EncodeProto "
+    "FileSystemSetConfiguration InitializeTableFromTextFileV2 TextLineDataset IteratorV2 "
+    "LMDBReader RecordInput PyFuncStateless RemoteCall DebugIdentityV3 Abort NoSuchOperation"
+).split()
+
+
+def foreign(folder: Path) -> None:
+    """The digits' network, with one foreign operation in a function that its functions call."""
+    document = saved_model_pb2.SavedModel()
+    document.ParseFromString((folder / "digits-like" / "saved_model.pb").read_bytes())
+    library = document.meta_graphs[0].graph_def.library.function
+    inner = next(f for f in library if not f.signature.name.startswith("__inference__traced"))
+    node = inner.node_def.add(name="foreign")
+    for op in FOREIGN:
+        node.op = op
+        made = folder / "foreign" / op
+        made.mkdir(parents=True)
+        (made / "saved_model.pb").write_bytes(document.SerializeToString())
+
+
+def disguised(folder: Path) -> None:
+    """The digits' network, with its saver's functions where loading or running may call them."""
+    original = (folder / "digits-like" / "saved_model.pb").read_bytes()
+    for disguise in ("merges", "called", "by_name", "gradient", "interface", "old", "two"):
+        document = saved_model_pb2.SavedModel()
+        document.ParseFromString(original)
+        meta = document.meta_graphs[0]
+        library = meta.graph_def.library
+        restore = next(f for f in library.function if "traced_restore" in f.signature.name)
+        name = restore.signature.name
+        inner = next(f for f in library.function if "__inference__traced" not in f.signature.name)
+        if disguise == "merges":
+            meta.graph_def.node.add(name="__inference__traced_save", op="MergeV2Checkpoints")
+        elif disguise == "called":
+            inner.node_def.add(name="x", op="PartitionedCall").attr["f"].func.name = name
+        elif disguise == "by_name":
+            inner.node_def.add(name="x", op=name)
+        elif disguise == "gradient":
+            library.gradient.add(function_name=inner.signature.name, gradient_func=name)
+        elif disguise == "interface":
+            restore.attr["api_implements"].s = b"inner"
+        elif disguise == "old":
+            meta.ClearField("object_graph_def")
+        else:
+            document.meta_graphs.add().CopyFrom(meta)
+        made = folder / "disguised" / disguise
+        made.mkdir(parents=True)
+        (made / "saved_model.pb").write_bytes(document.SerializeToString())
+
+
+class Trained(tf.Module):
+    """What a network may have beside its layers: tables, random numbers, an optimizer, bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = tf.Variable(tf.ones((4, 2)))
+        self.optimizer = keras.optimizers.Adam()
+        self.optimizer.build([self.w])
+        pairs = tf.lookup.KeyValueTensorInitializer([1, 2], [3, 4], tf.int64, tf.int64)
+        self.table = tf.lookup.StaticHashTable(pairs, -1)
+        self.random = tf.random.Generator.from_seed(1)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4)), tf.TensorSpec((1, 2))])
+    def train(self, x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            noisy = tf.nn.dropout(x, 0.3) + self.random.normal((1, 4))
+            loss = tf.reduce_mean((noisy @ self.w - y) ** 2)
+        self.optimizer.apply([tape.gradient(loss, self.w)], [self.w])
+        return {"loss": loss, "looked_up": self.table.lookup(tf.cast(y, tf.int64))}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def photos(self, files: tf.Tensor) -> dict[str, tf.Tensor]:
+        def read(photo: tf.Tensor) -> tf.Tensor:
+            return tf.image.resize(tf.io.decode_jpeg(photo, 3), (2, 2))
+
+        return {"pixels": tf.map_fn(read, files, fn_output_signature=tf.float32)}
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4))])
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.debugging.assert_less(x, 100.0)
+        picked = tf.tensor_scatter_nd_update(x, [[0, 1]], [3.0])
+        return {"y": tf.einsum("ij,jk->ik", picked, self.w)}
+
+
+def legitimate(folder: Path) -> None:
+    module = Trained()
+    signatures = {"serving_default": module.serve, "train": module.train, "photos": module.photos}
+    tf.saved_model.save(module, str(folder / "trained"), signatures=signatures)
+    x = keras.Input((24, 24, 3), batch_size=1)
+    y = L.Rescaling(1 / 255)(L.Resizing(16, 16)(L.RandomRotation(0.1)(L.RandomFlip()(x))))
+    y = L.Dropout(0.3)(L.UpSampling2D(interpolation="bilinear")(L.BatchNormalization()(y)))
+    keras.Model(x, L.Conv2D(2, 3)(y)).export(folder / "augmented", verbose=False)
+    x = keras.Input((6,), batch_size=1, dtype="int32")
+    y = L.Bidirectional(L.GRU(4))(L.LSTM(4, return_sequences=True)(L.Embedding(20, 4)(x)))
+    keras.Model(x, y).export(folder / "recurrent", verbose=False)
+    x = keras.Input((6, 8), batch_size=1)
+    y = L.LayerNormalization()(L.MultiHeadAttention(2, 4)(x, x))
+    keras.Model(x, y).export(folder / "attention", verbose=False)
+
+
 def networks() -> dict[str, keras.Model]:
     image, signal, vector = (lambda *s: keras.Input(s)), keras.Input((32, 3)), keras.Input((16,))
     made = {}
@@ -149,6 +277,10 @@ def main(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     digits(folder)
     hostile(folder)
+    reading(folder)
+    foreign(folder)
+    disguised(folder)
+    legitimate(folder)
     for name, model in networks().items():
         model.save(folder / f"{name}.keras")
 

@@ -20,18 +20,10 @@ import tensorflow as tf
 
 from edgeq.errors import ConversionError, ModelError
 from edgeq.tflite.writer import with_signature
+from edgeq.workers.saved_model import refuse_foreign_operations
 
 SIGNATURE_KEY = "serving_default"
 _MAX_CONFIG_BYTES = 64 * 1024 * 1024
-_OUTSIDE_OPS = re.compile(
-    r"""PyFunc|ReadFile|WriteFile|MatchingFiles|Print|Summary|Debug|Dump|Dataset|Iterator|Reader
-    |Record|Save|Checkpoint|Rpc|Socket|TextFile|TableImport|RawOp|XlaHost|Send$|Recv$""",
-    re.VERBOSE,
-)
-"""Operations that reach beyond their tensors: files, Python, other processes, the terminal."""
-
-_SAVER_OPS = frozenset({"SaveV2", "MergeV2Checkpoints", "CheckpointHasKey"})
-_SAVER = "__inference__traced_save"
 
 
 @dataclass(frozen=True)
@@ -119,7 +111,7 @@ def _output_names(model: Any) -> list[str]:
 def _open_saved_model(
     path: Path, signature_key: str | None, input_shapes: Mapping[str, Sequence[int]]
 ) -> _Entry:
-    _refuse_file_ops(path)
+    refuse_foreign_operations(path)
     try:
         with _no_new_bytes():
             loaded = tf.saved_model.load(str(path))
@@ -245,50 +237,6 @@ def _refuse_code(config: Any, name: str, allow_lambda: bool) -> None:
                 hint="use a named Keras function or layer in its place, and save again",
             )
         _refuse_code(value, name, allow_lambda)
-
-
-def _refuse_file_ops(path: Path) -> None:
-    """A SavedModel is a program: refuse one that reads or writes files or calls Python."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    document = saved_model_pb2.SavedModel()
-    try:
-        document.ParseFromString((path / "saved_model.pb").read_bytes())
-    except Exception as e:
-        raise ModelError(
-            f"{path.name}: damaged saved_model.pb: {e}", hint="export the model again"
-        ) from e
-    for meta in document.meta_graphs:
-        graph = meta.graph_def
-        savers = _uncalled_savers(meta)
-        for node in graph.node:
-            _refuse_node(node, path.name, in_saver=False)
-        for function in graph.library.function:
-            for node in function.node_def:
-                _refuse_node(node, path.name, function.signature.name in savers)
-
-
-def _uncalled_savers(meta: Any) -> set[str]:
-    """The functions that write checkpoints and that only the saver's own node calls: loading a
-    model runs its initialisers and restores its variables, but saves nothing."""
-    graph, saves = meta.graph_def, meta.saver_def.save_tensor_name.split(":")[0]
-    called = set(meta.object_graph_def.concrete_functions)
-    nodes = [n for n in graph.node if n.name != saves]
-    for node in [*nodes, *(n for f in graph.library.function for n in f.node_def)]:
-        for value in node.attr.values():
-            called |= {value.func.name, *(f.name for f in value.list.func)}
-    names = {f.signature.name for f in graph.library.function}
-    return {n for n in names if n.startswith(_SAVER)} - called
-
-
-def _refuse_node(node: Any, name: str, in_saver: bool) -> None:
-    if in_saver and node.op in _SAVER_OPS:
-        return
-    if _OUTSIDE_OPS.search(node.op):
-        raise ModelError(
-            f"{name}: operation {node.name!r} ({node.op}) touches files, prints or calls Python",
-            hint="a network for a device has no such operation; export the layers alone",
-        )
 
 
 def _path_in(inner: Any) -> str:
