@@ -146,7 +146,7 @@ def _judge(subgraph: Subgraph, op: Op) -> Iterator[tuple[str, str, bool]]:
         if weights:
             yield (
                 f"hybrid: {weights[0]} weights, but {floats[0].dtype} activations",
-                "build with --scheme int8 and calibration data",
+                "build from the float model with --scheme int8 and calibration data",
                 True,
             )
         yield f"works on {floats[0].dtype} ({_short(floats[0].name)})", cure, True
@@ -223,14 +223,38 @@ def _differ(a: Quantization, b: Quantization) -> bool:
 
 
 def _island_cure(subgraph: Subgraph, op: Op) -> str:
-    """Names the float operator on the other side of the island's border."""
-    for other in subgraph.ops:
-        touches = set(op.outputs) & set(other.inputs) or set(op.inputs) & set(other.outputs)
-        if touches and other.name not in ("QUANTIZE", "DEQUANTIZE"):
-            return _CURES.get(
-                other.name, f"{other.name} beside it stayed float: replace that layer"
-            )
+    """Names the float operator that makes the island whose border `op` is: one that is
+    known to stay float, else the nearest that computes; those that copy values only follow."""
+    inside = _island(subgraph, op)
+    computing = [o.name for o in inside if o.name not in _SAME_SCALE]
+    known = next((name for name in computing if name in _CURES), None)
+    if known:
+        return f"{known} stayed float: {_CURES[known]}"
+    edges = {*subgraph.inputs, *subgraph.outputs}
+    if inside and (computing or not any(edges & {*o.tensors} for o in inside)):
+        return f"{[*computing, inside[0].name][0]} beside it stayed float: replace that layer"
     return "convert again with integer inputs and outputs"
+
+
+def _island(subgraph: Subgraph, op: Op) -> list[Op]:
+    """The float operators between `op`, a QUANTIZE or DEQUANTIZE, and the island's other borders,
+    nearest first."""
+    users: dict[int, list[Op]] = {}
+    for other in subgraph.ops:
+        if other.name not in ("QUANTIZE", "DEQUANTIZE"):
+            for i in other.tensors:
+                if subgraph.tensors[i].is_float and not subgraph.tensors[i].is_constant:
+                    users.setdefault(i, []).append(other)
+    found: dict[int, Op] = {}
+    seen = {i for i in (op.outputs if op.name == "DEQUANTIZE" else op.inputs) if i >= 0}
+    pending = sorted(seen)
+    for tensor in pending:
+        for other in users.get(tensor, ()):
+            if other.index not in found:
+                found[other.index] = other
+                pending += [i for i in other.tensors if i not in seen]
+                seen.update(other.tensors)
+    return list(found.values())
 
 
 def _short(name: str) -> str:

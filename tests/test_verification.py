@@ -71,6 +71,50 @@ def test_an_island_is_found_at_both_shores():
     assert "ReLU" in violations[0].cure  # The cure is the float operator's, not the shore's.
 
 
+def quantized_around(*operators):
+    """RELU in int8, DEQUANTIZE, the float `operators`, QUANTIZE, RELU in int8; all of 1x4."""
+    m = Maker()
+    made = [m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("relu", (1, 4), np.int8, 0.1)]
+    m.op("RELU", made[:1], made[1:])
+    for name in ("DEQUANTIZE", *operators):
+        made.append(m.tensor(name.lower(), (1, 4)))
+        m.op(name, [made[-2]], [made[-1]])
+    for name in ("QUANTIZE", "RELU"):
+        made.append(m.tensor(f"last_{name}", (1, 4), np.int8, 0.1))
+        m.op(name, [made[-2]], [made[-1]])
+    return m.bytes([made[0]], [made[-1]])
+
+
+@pytest.mark.parametrize(
+    ("operators", "said"),
+    [
+        (["ELU"], "ELU stayed float: use ReLU"),
+        (["SQUEEZE", "ELU", "SQUEEZE"], "ELU stayed float: use ReLU"),
+        (["SIN", "SQUEEZE"], "SIN beside it stayed float"),
+        (["SQUEEZE"], "SQUEEZE beside it stayed float"),
+    ],
+)
+def test_both_shores_name_the_operator_that_stayed_float_not_their_integer_neighbour(
+    operators, said
+):
+    violations = find_violations(read_graph(quantized_around(*operators)))
+    shores = [v for v in violations if v.op_name in ("DEQUANTIZE", "QUANTIZE")]
+    assert len(shores) == 2 and all(said in v.cure for v in shores)
+
+
+def test_integers_between_float_edges_are_told_to_be_converted_with_integer_edges():
+    """What TFLiteConverter writes unless it is told otherwise."""
+    m = Maker()
+    x, y = m.tensor("x", (1, 4)), m.tensor("y", (1, 4))
+    a, b = m.tensor("a", (1, 4), np.int8, 0.1), m.tensor("b", (1, 4), np.int8, 0.1)
+    m.op("QUANTIZE", [x], [a])
+    m.op("RELU", [a], [b])
+    m.op("DEQUANTIZE", [b], [y])
+    violations = find_violations(read_graph(m.bytes([x], [y])))
+    cure = "convert again with integer inputs and outputs"
+    assert [(v.op_name, v.cure) for v in violations] == [("QUANTIZE", cure), ("DEQUANTIZE", cure)]
+
+
 def test_float_edges_count_even_where_the_middle_is_integer():
     m = Maker()
     x, y = m.tensor("x", (1, 4)), m.tensor("y", (1, 4), np.int8, 0.1)
