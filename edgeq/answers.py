@@ -12,9 +12,13 @@ import zlib
 from dataclasses import dataclass
 
 from edgeq.errors import ProtocolError
+from edgeq.measurement import MAX_TICK_HZ
 from edgeq.protocol import Answer, parse_crc, parse_number, parse_signed, parse_text, values_of
 
 MAX_LAYERS = 65535
+
+MAX_BYTES = 2**40
+"""Of any memory: 1 TiB."""
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -163,8 +167,10 @@ def decode_info(answer: Answer) -> Info:
         chunk=_only_number(answer, "chunk"),
         batch=_only_number(answer, "batch"),
     )
-    if not (info.tick_hz and 0 < info.tick_bits <= 64 and info.chunk and info.batch):
-        raise ProtocolError("eq info: a clock or buffer of size 0")
+    if not 1 <= info.tick_hz <= MAX_TICK_HZ:
+        raise ProtocolError(f"{info.tick_hz} ticks a second, which no clock has")
+    if not (0 < info.tick_bits <= 64 and info.chunk and info.batch):
+        raise ProtocolError("a clock of no bits or more than 64, or a buffer of size 0")
     return info
 
 
@@ -176,8 +182,8 @@ def decode_model(answer: Answer) -> ModelFacts:
         name=_only_text(answer, "name"),
         sha256=sha256,
         layers=parse_number(_one(answer, "layers", 1)[0], MAX_LAYERS),
-        arena=_only_number(answer, "arena"),
-        weights=_only_number(answer, "weights"),
+        arena=_only_size(answer, "arena"),
+        weights=_only_size(answer, "weights"),
         inputs=_tensors(answer, "input"),
         outputs=_tensors(answer, "output"),
     )
@@ -198,14 +204,8 @@ def decode_run(answer: Answer) -> Run:
         ticks += [parse_number(v) for v in values[1:]]
     if len(ticks) != parse_number(count) or not all(ticks):
         raise ProtocolError(f"eq run: {len(ticks)} ticks of {count}, or one that is 0")
-    same, outputs = _one(answer, "same", 2)
-    return Run(
-        parse_number(warmup),
-        parse_crc(inputs),
-        tuple(ticks),
-        parse_number(same),
-        parse_crc(outputs),
-    )
+    same, outputs = _same(answer, len(ticks))
+    return Run(parse_number(warmup), parse_crc(inputs), tuple(ticks), same, outputs)
 
 
 def decode_profile(answer: Answer) -> LayerTicks:
@@ -236,13 +236,15 @@ def decode_profile(answer: Answer) -> LayerTicks:
             found[run, layer] = parse_number(ticks)
     if len(found) != runs * count:
         raise ProtocolError(f"eq prof: {len(found)} ticks of {runs * count}")
-    same, outputs = _one(answer, "same", 2)
+    if count and not any(found.values()):
+        raise ProtocolError("eq prof: ticks that are all 0")
+    same, outputs = _same(answer, runs if count else 0)
     return LayerTicks(
         inputs=parse_crc(inputs),
         layers=tuple(layers),
         ticks=tuple(tuple(found[k, i] for i in range(count)) for k in range(runs)),
-        same=parse_number(same),
-        outputs=parse_crc(outputs),
+        same=same,
+        outputs=outputs,
     )
 
 
@@ -276,17 +278,17 @@ def decode_out(answer: Answer, index: int, offset: int, count: int) -> bytes:
 def decode_memory(answer: Answer) -> DeviceMemory:
     stack, flash, ram = (_pair(answer, name) for name in ("stack", "flash", "ram"))
     return DeviceMemory(
-        arena=_only_number(answer, "arena") or None,
-        weights=_only_number(answer, "weights") or None,
-        harness=_only_number(answer, "harness") or None,
+        arena=_only_size(answer, "arena") or None,
+        weights=_only_size(answer, "weights") or None,
+        harness=_only_size(answer, "harness") or None,
         stack_used=stack[0],
         stack_size=stack[1],
         flash_used=flash[0],
         flash_size=flash[1],
         ram_used=ram[0],
         ram_size=ram[1],
-        data=_only_number(answer, "data") or None,
-        bss=_only_number(answer, "bss") or None,
+        data=_only_size(answer, "data") or None,
+        bss=_only_size(answer, "bss") or None,
     )
 
 
@@ -311,13 +313,29 @@ def _only_number(answer: Answer, name: str) -> int:
     return parse_number(_one(answer, name, 1)[0])
 
 
+def _only_size(answer: Answer, name: str) -> int:
+    return parse_number(_one(answer, name, 1)[0], MAX_BYTES)
+
+
 def _only_text(answer: Answer, name: str) -> str:
     return parse_text(_one(answer, name, 1)[0])
 
 
 def _pair(answer: Answer, name: str) -> tuple[int | None, int | None]:
-    used, size = _one(answer, name, 2)
-    return parse_number(used) or None, parse_number(size) or None
+    """Bytes used and there; None for what is not known."""
+    used, size = (parse_number(v, MAX_BYTES) for v in _one(answer, name, 2))
+    if 0 < size < used:
+        raise ProtocolError(f"m-eq-{name}: {used} of {size} bytes are used")
+    return used or None, size or None
+
+
+def _same(answer: Answer, runs: int) -> tuple[int, int]:
+    """How many of `runs` inferences had the outputs of the first, and the CRC-32 of those."""
+    same, outputs = _one(answer, "same", 2)
+    count = parse_number(same)
+    if not min(1, runs) <= count <= runs:
+        raise ProtocolError(f"m-eq-same: {count} of {runs} inferences are like the first")
+    return count, parse_crc(outputs)
 
 
 def _hex(text: str) -> bytes:

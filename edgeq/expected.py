@@ -37,6 +37,14 @@ class Expected:
             return f"{model.name} {model.sha256}, not {self.name} {self.sha256}"
         if (info.engine, info.target) != (self.engine, target):
             return f"engine {info.engine} for {info.target}, not engine {self.engine} for {target}"
+        golden = self.golden
+        for kind, samples, tensors in (
+            ("input", golden.inputs, model.inputs),
+            ("output", golden.outputs, model.outputs),
+        ):
+            found, wanted = [t.bytes for t in tensors], [v.nbytes for s in samples[:1] for v in s]
+            if samples and found != wanted:
+                return f"{kind}s of {found} bytes, not {wanted}"
         return None
 
 

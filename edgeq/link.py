@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from edgeq import answers, protocol
 from edgeq.answers import Info
@@ -27,6 +28,8 @@ from edgeq.errors import (
 )
 from edgeq.protocol import Answer
 from edgeq.transports import Transport
+
+T = TypeVar("T")
 
 Trace = Callable[[float, str, str], None]
 """Called with the seconds since opening, ">" (to the device) or "<", and the line."""
@@ -54,6 +57,11 @@ class Limits:
 _BETTER_LINE = (
     "a shorter cable, another USB port or hub, or a lower baud rate may help; --trace shows the "
     "lines"
+)
+
+
+OTHER_HARNESS = (
+    "build and flash it again with this edgeq; if it stays, please report it with --trace's lines"
 )
 
 
@@ -150,28 +158,38 @@ class Link:
     def exchange(
         self,
         words: Sequence[str],
+        decode: Callable[[Answer], T],
         busy: float = 0.0,
         *,
         before: Sequence[str] | None = None,
         attempts: int | None = None,
-    ) -> Answer:
-        """The answer to a command that may take the device `busy` seconds.
+    ) -> T:
+        """What `decode` makes of the answer to a command that may take the device `busy` seconds.
 
         `before` is a command to give before each attempt, where the first would have changed what
         the second finds. `attempts` is another number than the limits'.
 
         Raises Restarted, ProtocolError when every attempt was damaged, DeviceFault for an error
-        that the device reports, and whatever the transport raises.
+        that the device reports, StaleFirmware for a whole answer that `decode` does not take, and
+        whatever the transport raises.
         """
+        answer = self._whole_answer(words, busy, before, attempts or self._limits.attempts)
+        try:
+            return decode(answer)
+        except ProtocolError as e:
+            raise self._not_understood(" ".join(words[:2]), e) from e
+
+    def _whole_answer(
+        self, words: Sequence[str], busy: float, before: Sequence[str] | None, attempts: int
+    ) -> Answer:
         command = " ".join(words[:2])
         reason = ""
-        attempts = attempts or self._limits.attempts
         for _ in range(attempts):
             self._check_deadline()
             if not self._in_step:
                 self._back_into_step(command, busy)
             if before:
-                self.exchange(before)
+                self._whole_answer(before, 0.0, None, self._limits.attempts)
             start = time.monotonic()
             try:
                 answer = self._ask(words, self._limits.reply + busy)
@@ -185,7 +203,9 @@ class Link:
                 if code == protocol.NO_INFERENCE_YET:
                     raise Restarted("its inferences are forgotten")
                 if code != protocol.CRC_MISMATCH:
-                    raise DeviceFault(f"{self.name} refuses {command}: {reason} ({code})")
+                    raise DeviceFault(
+                        f"{self.name} refuses {command}: {reason} ({code})", hint=OTHER_HARNESS
+                    )
             self.damaged += 1
             self._lose(time.monotonic() - start, reason)
         raise ProtocolError(
@@ -296,14 +316,18 @@ class Link:
             if version == protocol.PROTOCOL_VERSION and answer.error is None:
                 return answers.decode_info(answer)
         except ProtocolError as e:
-            raise StaleFirmware(
-                f"{self.name}: the firmware's answer to eq info is not understood: {e.message}",
-                hint="build and flash it again with this edgeq",
-            ) from e
+            raise self._not_understood("eq info", e) from e
         raise StaleFirmware(
             f"{self.name}: the firmware speaks version {version} of the protocol, this edgeq "
             f"{protocol.PROTOCOL_VERSION}",
             hint="build and flash it again with this edgeq, or use the edgeq that built it",
+        )
+
+    def _not_understood(self, command: str, error: ProtocolError) -> StaleFirmware:
+        """For an answer whose every byte its CRC vouches for: so the firmware meant it."""
+        return StaleFirmware(
+            f"{self.name}: the firmware's answer to {command} is not understood: {error.message}",
+            hint=OTHER_HARNESS,
         )
 
     def _send(self, data: bytes) -> None:

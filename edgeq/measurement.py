@@ -18,6 +18,9 @@ Unit = Literal["ns", "cycles", "instructions"]
 
 Direction = Literal["lower", "higher"]
 
+MAX_TICK_HZ = 1e12
+"""Ticks a second of any clock, at most."""
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -149,8 +149,7 @@ def error_text(line: bytes) -> str | None:
 
 def printable(line: bytes) -> str:
     """A line as a person may see it."""
-    text = line.rstrip(b"\r\n").decode("ascii", errors="backslashreplace")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return _shown(line.rstrip(b"\r\n").decode("ascii", errors="backslashreplace"))
 
 
 def done_number(line: bytes) -> int | None:
@@ -223,4 +222,9 @@ def parse_crc(text: str) -> int:
 
 
 def parse_text(text: str) -> str:
-    return urllib.parse.unquote_to_bytes(text).decode("utf-8", errors="replace")
+    """What TEXT says, on one line: control characters are shown as \\x0a is."""
+    return _shown(urllib.parse.unquote_to_bytes(text).decode("utf-8", errors="replace"))
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

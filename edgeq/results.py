@@ -16,7 +16,14 @@ from typing import Any
 
 from edgeq import documents
 from edgeq.errors import MeasurementError
-from edgeq.measurement import SCHEMA, SCHEMA_VERSION, Interval, Measurement, Results
+from edgeq.measurement import (
+    MAX_TICK_HZ,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Interval,
+    Measurement,
+    Results,
+)
 from edgeq.stats import block_ratio, judge, summarize
 
 _WRITES_ONE = "edgeq bench --json FILE writes a results file"
@@ -82,7 +89,7 @@ def _contradictions(m: Measurement) -> Iterator[str]:
         yield f"{key} is negative"
     if m.unit == "ns" and m.tick_hz != 1e9:
         yield f"tick_hz is {_text(m.tick_hz)}, and its ticks are ns"
-    if m.tick_hz is not None and not 1 <= m.tick_hz <= 1e12:
+    if m.tick_hz is not None and not 1 <= m.tick_hz <= MAX_TICK_HZ:
         yield f"tick_hz is {_text(m.tick_hz)}, which no clock has"
     if min(m.blocks) < 1:
         yield "a block without samples"

@@ -184,14 +184,70 @@ def test_a_tensor_reads_back(name, scale):
             f"output-[0,float32,4,,00000000,0,{device_text(name)}]",
         )
     )
-    assert facts.name == facts.inputs[0].name == name
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
+    assert facts.name == facts.inputs[0].name == shown
     assert facts.inputs[0].shape == (2, 3, 2) and facts.outputs[0].shape == ()
     assert facts.inputs[0].scale == scale and facts.inputs[0].zero_point == -128
 
 
+def test_a_text_stays_on_its_line():
+    assert protocol.parse_text("a%0aerror:%20b%1b[31m%e2%80%ae") == "a\\x0aerror: b\\x1b[31m\\x202e"
+
+
+MEMORY = ["arena-[1]", "weights-[1]", "harness-[1]", "data-[0]", "bss-[0]"]
+
+
+@pytest.mark.parametrize(
+    ("decode", "lines", "complaint"),
+    [
+        (
+            answers.decode_run,
+            ["run-[2,0,00000000]", "ticks-[0,5,5]", "same-[3,00000000]"],
+            "3 of 2",
+        ),
+        (
+            answers.decode_run,
+            ["run-[2,0,00000000]", "ticks-[0,5,5]", "same-[0,00000000]"],
+            "0 of 2",
+        ),
+        (
+            answers.decode_profile,
+            [
+                *("prof-[2,1,00000000]", "layer-[0,1,2,A,b]"),
+                *("layer-ticks-[0,0,5]", "layer-ticks-[1,0,5]", "same-[0,00000000]"),
+            ],
+            "0 of 2",
+        ),
+        (
+            answers.decode_profile,
+            [
+                "prof-[1,1,00000000]",
+                "layer-[0,1,2,A,b]",
+                "layer-ticks-[0,0,0]",
+                "same-[1,00000000]",
+            ],
+            "all 0",
+        ),
+        (
+            answers.decode_memory,
+            [*MEMORY, "stack-[9,8]", "flash-[0,0]", "ram-[0,0]"],
+            "m-eq-stack: 9 of 8 bytes",
+        ),
+        (
+            answers.decode_memory,
+            [*MEMORY, "stack-[9223372036854775807,0]", "flash-[0,0]", "ram-[0,0]"],
+            "not a number from 0 to",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(decode, lines, complaint):
+    with pytest.raises(ProtocolError, match=complaint):
+        decode(answer(*lines))
+
+
 @given(st.integers(1, 4), st.integers(1, 30), st.randoms(use_true_random=False))
 def test_a_profile_reads_back_in_any_order_of_windows(runs, layers, random):
-    ticks = [[random.randrange(10**6) for _ in range(layers)] for _ in range(runs)]
+    ticks = [[random.randrange(1, 10**6) for _ in range(layers)] for _ in range(runs)]
     rows = [
         f"layer-ticks-[{k},{i},{','.join(map(str, ticks[k][i : i + 8]))}]"
         for k in range(runs)
