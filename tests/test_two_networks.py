@@ -102,14 +102,22 @@ def files_of(export: Export) -> dict[str, str | bytes]:
     return generate(load_target("cortex-m4"), export, compile_graph(export))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """one/ and two/, bundles whose networks have some kernels in common, and main.c."""
-    bundled(tiny_int8(), "one", tmp_path / "one")
-    bundled(pooled(), "two", tmp_path / "two")
-    (tmp_path / "main.c").write_text(MAIN)
-    kernels = [{p.name for p in (tmp_path / n / "aot").glob("eq_*.c")} for n in ("one", "two")]
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """one/ and two/, bundles whose networks have some kernels in common."""
+    folder = tmp_path_factory.mktemp("bundles")
+    bundled(tiny_int8(), "one", folder / "one")
+    bundled(pooled(), "two", folder / "two")
+    kernels = [{p.name for p in (folder / n / "aot").glob("eq_*.c")} for n in ("one", "two")]
     assert kernels[0] & kernels[1] and kernels[0] - kernels[1] and kernels[1] - kernels[0]
+    return folder
+
+
+@pytest.fixture
+def folder(bundles: Path, tmp_path: Path) -> Path:
+    """Those of `bundles`, and main.c."""
+    shutil.copytree(bundles, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "main.c").write_text(MAIN)
     return tmp_path
 
 
