@@ -15,6 +15,7 @@ from make_model import Maker, convolution, tiny_int8
 
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.codegen.aot.compiler import TABLE
+from edgeq.codegen.aot.names import check_name
 from edgeq.codegen.aot.registry import EMITTERS
 from edgeq.codegen.aot.source import ABI_VERSION
 from edgeq.errors import DoesNotFit, ModelError
@@ -241,6 +242,34 @@ def test_a_model_without_operators() -> None:
         compile_graph(export_of(m.bytes([x], [x])))
 
 
-def test_a_name_that_the_runtime_uses() -> None:
-    with pytest.raises(ModelError, match="cannot be called 'edgeq'"):
-        compile_graph(export_of(tiny_int8(), "edgeq"))
+@pytest.mark.parametrize(
+    "name",
+    ["edgeq", "edgeq_quantize", "edgeq_firmware", "eq_conv_s8", "eq_svdf_s8", "eq_model", "board"],
+)
+def test_a_name_that_the_runtime_uses(name: str) -> None:
+    with pytest.raises(ModelError, match=f"cannot be called '{name}': the runtime has"):
+        compile_graph(export_of(tiny_int8(), name))
+
+
+@pytest.mark.parametrize("name", ["stdint", "string", "String", "strings", "features", "time"])
+def test_a_name_of_the_c_library(name: str) -> None:
+    with pytest.raises(ModelError, match=f"cannot be called '{name}': the C library has") as e:
+        compile_graph(export_of(tiny_int8(), name))
+    assert e.value.hint and "--name" in e.value.hint
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "arm-none-eabi-gcc"])
+def test_no_header_of_the_c_library_can_be_covered(compiler: str, tmp_path: Path) -> None:
+    """Whatever <string.h> and the like include, a network of that name is refused."""
+    headers = ("limits", "math", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string")
+    text = "".join(f"#include <{name}.h>\n" for name in headers)
+    done = subprocess.run(
+        [compiler, "-M", "-x", "c", "-"], input=text, capture_output=True, text=True, check=True
+    )
+    found = [Path(p) for p in done.stdout.split() if p.endswith(".h")]
+    assert len(found) > len(headers)
+    inner = {"sys", "bits", "machine", "gnu", "asm", "asm-generic", "linux"}
+    for header in found:
+        if not inner & {*header.parts} and re.fullmatch(r"[a-z]\w*", header.stem):
+            with pytest.raises(ModelError, match="the C library has"):
+                check_name(header.stem)

@@ -81,7 +81,8 @@ def _aot_folder(
     inside: dict[str, str | bytes] = dict(compiled.files)
     inside |= {name: files[name] for name in shared}
     for name in ("Makefile", "CMakeLists.txt"):
-        inside[name] = resources.path("runtime", "aot", name).read_text(encoding="utf-8")
+        text = resources.path("runtime", "aot", name).read_text(encoding="utf-8")
+        inside[name] = text.replace("@NAME@", export.name)
     return {f"{AOT}/{name}": text for name, text in inside.items()}
 
 

@@ -210,6 +210,41 @@ With memory of your own, which other code may use between two calls; leave `{nam
 
 It gives TensorFlow Lite Micro's bytes; `{name}_golden.h` has the golden vectors to check it with.
 
+{_several(name, flags)}"""
+
+
+def _several(name: str, flags: str) -> str:
+    other = "second" if name == "other" else "other"
+    tools = 'CC=arm-none-eabi-gcc AR=arm-none-eabi-ar CFLAGS="$FLAGS"'
+    return f"""\
+#### Several networks in one firmware
+
+Build them with one edgeq and under different names (`--name`). With this bundle in the folder
+{name}/ and another's in {other}/, each makes a library; these link in any order:
+
+    FLAGS="{flags}"
+    make -C {name}/aot {tools}
+    make -C {other}/aot {tools}
+    arm-none-eabi-gcc $FLAGS -I{name}/aot -I{other}/aot main.c your_startup.c \\
+        {name}/aot/lib{name}_network.a {other}/aot/lib{other}_network.a \\
+        -Wl,--gc-sections -T your_board.ld -o firmware.elf
+
+With CMake, after add_executable(firmware ...) in your CMakeLists.txt:
+
+    add_subdirectory({name}/aot {name})
+    add_subdirectory({other}/aot {other})
+    target_link_libraries(firmware PRIVATE {name}_network {other}_network)
+
+Or compile the .c files of one folder that has both, where a kernel that both use is one file:
+
+    mkdir networks
+    cp {name}/aot/*.[ch] networks/
+    cp {other}/aot/*.[ch] networks/
+
+Networks of edgeq's whose runtimes differ do not build together: the compiler says that {name}
+"was generated for another version of edgeq.h", or the linker that eq_model_init is defined twice.
+A file that includes two `_io.h` defines `EQ_NO_SHORT_NAMES` before.
+
 """
 
 

@@ -1,5 +1,7 @@
 #include "edgeq.h"
 
+const uint8_t EQ_ABI_NAMED(EQ_ABI_VERSION) = EQ_ABI_VERSION;
+
 const char* eq_status_text(eq_status_t status) {
 #define EQ_STATUS_CASE(name, value, text)                                                          \
     case name:                                                                                     \

@@ -21,8 +21,13 @@
 extern "C" {
 #endif
 
-/* Generated code and this runtime must have the same number; both check it when they meet. */
+/* Generated code and this runtime must have the same number: the generated header compares it, and
+ * each network refers to a symbol of eq_model.c with the number in its name. Libraries of two
+ * versions would need two eq_model.c, which no linker takes. */
 #define EQ_ABI_VERSION 1
+#define EQ_ABI_NAMED_(version) eq_abi_##version
+#define EQ_ABI_NAMED(version) EQ_ABI_NAMED_(version)
+extern const uint8_t EQ_ABI_NAMED(EQ_ABI_VERSION);
 
 #define EQ_ARENA_ALIGNMENT 16
 #if defined(__GNUC__)

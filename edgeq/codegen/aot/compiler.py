@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeq import resources
 from edgeq.codegen.aot.layer import C_TYPES, Array, Input, LayerCode
+from edgeq.codegen.aot.names import check_name
 from edgeq.codegen.aot.pruning import prune
 from edgeq.codegen.aot.registry import emit
 from edgeq.codegen.aot.source import constant_name, header, run_file, source
@@ -55,8 +56,9 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
 
     Channels that cannot matter are left out (pruning.py); the outputs are the same bytes.
     Raises DoesNotFit for an operator that the engine lacks, ModelError for inputs or outputs that
-    C cannot hold.
+    C cannot hold, or a name that the runtime or the C library has a file of.
     """
+    check_name(export.name)
     graph, layers, plan = _plan(export.graph, core)
     export = replace(export, graph=graph)
     shared = _shared_constants(graph.main, layers)
@@ -72,11 +74,6 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     runtime = {s: _runtime("core", s) for s in _CORE_SOURCES}
     runtime |= {s: _runtime("kernels", s) for s in kernels}
     runtime = _with_headers(runtime, (*_CORE_HEADERS, *headers))
-    if files.keys() & runtime.keys():
-        raise ModelError(
-            f"a network cannot be called {name!r}: the runtime has files of that name",
-            hint="rename the model file",
-        )
     sources = (f"{name}.c", *_CORE_SOURCES, *kernels)
     return Compiled(files | runtime, sources, plan, weights_size)
 

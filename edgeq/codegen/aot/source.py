@@ -226,6 +226,10 @@ static const eq_layer_t layers[] = {{
 
 {_ports("inputs", graph.inputs, plan)}
 {_ports("outputs", graph.outputs, plan)}
+// Links with this version of the runtime and no other.
+extern const uint8_t* const {name}_runtime;
+const uint8_t* const {name}_runtime = &eq_abi_{ABI_VERSION};
+
 const eq_model_t {name}_model = {{
     .abi_version = {ABI_VERSION},
     .input_count = {len(graph.inputs)},
