@@ -134,7 +134,7 @@ def _model_subject(path: Path) -> Subject:
     model = open_model(path)
     check_ports(model.graph, model.source)
     inputs = random_inputs(model.graph)
-    return Subject(model.name, model.tflite, inputs, scheme_of(model.graph))
+    return Subject(model.name, model.tflite, inputs, model.scheme)
 
 
 def _bundle_subjects(bundle: Bundle) -> list[Subject]:

@@ -197,6 +197,12 @@ def _refuse_floats(conversion: Conversion, targets: Sequence[Target], allow_floa
     if not violations:
         return
     for target in targets:
+        if target.integer_only and conversion.scheme not in INTEGER_SCHEMES:
+            raise VerificationError(
+                f"target {target.name} runs integers only; this model is quantized already, as "
+                f"{conversion.scheme}, which keeps floats",
+                hint="start from the float model, with calibration data",
+            )
         if target.integer_only:
             raise VerificationError(
                 f"target {target.name} runs integers only; this model is not fully integer:\n"

@@ -11,7 +11,7 @@ from edgeq.graph import Graph
 from edgeq.integers import find_violations
 from edgeq.isolation import Worker
 from edgeq.models import Model, tensorflow_session
-from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of
+from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.tflite import read_graph
 from edgeq.tflite.writer import with_ranges
 
@@ -49,12 +49,14 @@ def convert(
 ) -> Conversion:
     """`model` in `scheme`. The integer schemes need a `calibration`; there is no random one.
 
-    A model that is quantized already passes unchanged, if it is in that scheme.
+    A model that is quantized already, be it its weights alone, passes unchanged, if it is in that
+    scheme; models.widened() makes a float32 model of one with float16 weights.
     Raises DataError without calibration, ConversionError when no route works.
     """
+    if scheme != model.scheme:
+        scheme = scheme_named(scheme)
     if model.is_quantized:
         return _as_it_is(model, scheme)
-    scheme = scheme_named(scheme)
     if scheme == "float32":
         return Conversion(model.tflite, model.graph, scheme, "nothing to convert")
     tflite = model.tflite
@@ -73,10 +75,11 @@ def convert(
 
 
 def _as_it_is(model: Model, scheme: str) -> Conversion:
-    found = scheme_of(model.graph)
-    if found != scheme:
+    if model.scheme != scheme:
+        what = " with int8 weights" if model.scheme == "dynamic" else ""
         raise ConversionError(
-            f"{model.source} is quantized already, as {found}; it cannot become {scheme}",
+            f"{model.source} is quantized already, as {model.scheme}{what}; "
+            f"it cannot become {scheme}",
             hint="start from the float model, or build it as it is, without --scheme",
         )
     return Conversion(model.tflite, model.graph, scheme, "quantized already")

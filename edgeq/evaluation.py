@@ -66,7 +66,7 @@ def evaluate(
         opening=opening,
         data=data,
         scheme=scheme,
-        default_scheme="float32" if data.calibration is None else "int8",
+        default_scheme=None if data.calibration is None else "int8",
         progress=progress,
     )
     model, conversion = prepared.model, prepared.conversion

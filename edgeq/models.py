@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeq.documents import nearest, printable
@@ -22,15 +22,23 @@ from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
+from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
 from edgeq.tflite.reader import has_data_outside
-from edgeq.tflite.writer import with_batch_of_one, with_data_inside, with_signature
+from edgeq.tflite.writer import (
+    with_batch_of_one,
+    with_data_inside,
+    with_signature,
+    with_wide_weights,
+)
 
 EXPORT_ROUTES = ("frozen graph", "SavedModel")
 """How Keras models and SavedModels become a .tflite, in the order tried."""
 
 EXPORT_LIMIT = 900.0
 """Seconds that one route may take; MobileNetV2 takes 4."""
+
+UNTOUCHED = "opened as it is"
 
 MAX_MODEL_BYTES = 2 * 1024**3
 DEFAULT_SIGNATURE = "serving_default"
@@ -57,15 +65,14 @@ class Model:
     failed: tuple[str, ...] = ()
 
     @property
+    def scheme(self) -> str:
+        """What `tflite` is already: int8, uint8, int16x8, dynamic, float16, or float32."""
+        return scheme_of(self.graph)
+
+    @property
     def is_quantized(self) -> bool:
-        """Whether any operator works on integers that stand for real numbers."""
-        return any(
-            t.quantization is not None and t.dtype in ("int8", "uint8", "int16")
-            for _, subgraph in self.graph.reachable()
-            for op in subgraph.ops
-            for i in op.outputs
-            for t in [subgraph.tensors[i]]
-        )
+        """Whether anything in it is less than float32: activations, or weights alone."""
+        return self.scheme != "float32"
 
 
 def tensorflow_session() -> Worker:
@@ -145,6 +152,22 @@ def open_model(
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
     return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
+
+
+def widened(model: Model) -> Model:
+    """`model` with its float16 weights as float32, which changes no value.
+
+    Any other comes back as it is, and one that computes in float16, too.
+    """
+    if model.scheme != "float16":
+        return model
+    tflite = with_wide_weights(model.tflite, model.source)
+    graph = read_graph(tflite, model.source)
+    if scheme_of(graph) != "float32":
+        return model
+    done = "float16 weights widened to float32"
+    route = done if model.route == UNTOUCHED else f"{model.route}, {done}"
+    return replace(model, tflite=tflite, graph=graph, route=route)
 
 
 def check_ports(graph: Graph, source: str) -> None:
@@ -277,7 +300,7 @@ def _prepare_tflite(
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, inputs, outputs, source)
         done.append("signature added")
-    return tflite, ", ".join(done) or "opened as it is"
+    return tflite, ", ".join(done) or UNTOUCHED
 
 
 def _rename_outputs(

@@ -13,9 +13,16 @@ from edgeq.errors import UsageError
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
 from edgeq.lint import Lint
-from edgeq.models import Model, check_ports, needs_tensorflow, open_model, tensorflow_session
+from edgeq.models import (
+    Model,
+    check_ports,
+    needs_tensorflow,
+    open_model,
+    tensorflow_session,
+    widened,
+)
 from edgeq.samples import Samples, open_samples
-from edgeq.schemes import INTEGER_SCHEMES, scheme_named, scheme_of
+from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
 EVALUATION_SAMPLES = 1000
 """More held-out samples change an accuracy by less than its own uncertainty (1 point at 90 %)."""
@@ -71,12 +78,13 @@ def prepare(
     opening: Opening | None = None,
     data: Data | None = None,
     scheme: str | None = None,
-    default_scheme: str = "int8",
+    default_scheme: str | None = "int8",
     progress: Progress | None = None,
 ) -> Prepared:
     """Open `source`, calibrate it on `data` and convert it.
 
-    Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme`.
+    Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme` (None:
+    nothing is converted). Float16 weights are widened to float32 for every scheme but their own.
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
@@ -95,8 +103,11 @@ def prepare(
             tensorflow=session,
         )
         check_ports(model.graph, model.source)
-        if wanted is None:
-            wanted = scheme_of(model.graph) if model.is_quantized else default_scheme
+        wanted = wanted or default_scheme or model.scheme
+        if wanted != "float16":
+            model = widened(model)
+        if scheme is None and model.is_quantized:
+            wanted = model.scheme
         if session is None and not model.is_quantized and wanted != "float32":
             session = stack.enter_context(tensorflow_session())
         samples, evaluation = _open_data(model, data)

@@ -1,7 +1,9 @@
 """Small Keras models for tests, saved by a process of their own: python keras_models.py FOLDER.
 
 digits-like.{keras,h5} and the SavedModel folder digits-like are one network, trained a little on
-scikit-learn's digits, with calibration.npz and test.npz; the others have random weights.
+scikit-learn's digits, with calibration.npz and test.npz; digits-dynamic.tflite and
+digits-half.tflite are what TFLiteConverter makes of it with int8 and with float16 weights. The
+others have random weights.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ def digits(folder: Path) -> None:
     model.export(folder / "digits-like", verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "digits-like"))
     (folder / "digits-like.tflite").write_bytes(converter.convert())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    (folder / "digits-dynamic.tflite").write_bytes(converter.convert())
+    converter.target_spec.supported_types = [tf.float16]
+    (folder / "digits-half.tflite").write_bytes(converter.convert())
     np.savez(folder / "calibration.npz", image=x[:200])
     np.savez(folder / "test.npz", image=x[1200:], labels=y[1200:])
 

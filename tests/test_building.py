@@ -12,8 +12,11 @@ from ai_edge_litert import schema_py_generated as schema
 from make_model import Maker, tiny_int8
 
 import edgeq
+from edgeq.bundle import open_bundle
 from edgeq.cli import run
 from edgeq.errors import UsageError, VerificationError
+from edgeq.schemes import scheme_of
+from edgeq.tflite import read_graph
 
 OPTIONS = edgeq.BenchOptions(num_runs=20, min_secs=0.05, warmup_min_secs=0.0)
 
@@ -267,6 +270,45 @@ def test_eval_of_a_float_model_without_calibration_judges_it_as_it_is(keras_fold
     facts = json.loads(capfd.readouterr().out)
     assert facts["scheme"] == "float32" and facts["accuracy"] > 0.8
     assert "float_accuracy" not in facts
+
+
+@pytest.mark.parametrize(
+    ("file", "scheme", "made", "baseline"),
+    [
+        ("digits-dynamic.tflite", None, "dynamic", False),
+        ("digits-half.tflite", "float16", "float16", False),
+        ("digits-half.tflite", None, "int8", True),
+    ],
+)
+def test_a_baseline_is_float32_whatever_weights_the_source_has(
+    file, scheme, made, baseline, keras_folder, tmp_path, capfd
+):
+    command = ["build", str(keras_folder / file), "-t", "host", "-o", str(tmp_path),
+               "--calibration-data", str(keras_folder / "calibration.npz")]  # fmt: skip
+    assert run([*command, *(["--scheme", scheme] if scheme else [])]) == 0
+    said = capfd.readouterr().out
+    assert f"→ {made}" in said and ("widened to float32" in said) == baseline
+    bundle = open_bundle(tmp_path / "host")
+    assert bundle.manifest["scheme"] == made
+    assert bool(bundle.manifest["proof"]["fidelity"]) == baseline
+    assert (bundle.baseline is not None) == baseline
+    assert not baseline or scheme_of(read_graph(bundle.baseline)) == "float32"
+
+
+def test_float_activations_of_a_file_are_no_layers_to_replace(keras_folder, tmp_path, capfd):
+    file = str(keras_folder / "digits-dynamic.tflite")
+    assert run(["build", file, "-t", "cortex-m4", "-o", str(tmp_path)]) == 1
+    said = " ".join(capfd.readouterr().err.split())
+    assert "quantized already, as dynamic" in said and "start from the float model" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "scheme"), [("digits-half.tflite", "float16"), ("digits-dynamic.tflite", "dynamic")]
+)
+def test_eval_without_calibration_judges_a_file_as_it_is(file, scheme, keras_folder, capfd):
+    test = str(keras_folder / "test.npz")
+    assert run(["eval", str(keras_folder / file), "--data", test]) == 0
+    assert scheme in capfd.readouterr().out
 
 
 def test_json_goes_to_a_pipe_alone(built, tmp_path, capfd):

@@ -6,16 +6,17 @@ import zipfile
 
 import numpy as np
 import pytest
-from make_model import shared_bias
+from make_model import Maker, schema, shared_bias
 
 from edgeq.calibration import calibrate
 from edgeq.conversion import ROUTES, convert
 from edgeq.errors import ConversionError, DataError, ModelError, UsageError
 from edgeq.inputs import real_outputs, stored_inputs
 from edgeq.interpreters import litert, run
-from edgeq.models import EXPORT_ROUTES, open_model
+from edgeq.models import EXPORT_ROUTES, open_model, widened
 from edgeq.samples import Samples, open_samples
 from edgeq.schemes import SCHEMES, scheme_named, scheme_of
+from edgeq.tflite import read_graph
 from edgeq.verification import find_violations, verify
 
 FORMS = ["digits-like.keras", "digits-like.h5", "digits-like", "digits-like.tflite"]
@@ -79,7 +80,6 @@ def test_every_export_route_works(route, keras_folder, tensorflow, digits):
 @pytest.mark.parametrize(("scheme", "route"), [(s, r) for s, rs in ROUTES.items() for r in rs])
 def test_every_quantizing_route_works(scheme, route, tensorflow, digits, calibration):
     """mlir_quantize and QuantizeModel are no public functions: are they still there?"""
-    from edgeq.tflite import read_graph
     from edgeq.tflite.writer import with_ranges
 
     source = with_ranges(digits.tflite, calibration.ranges)
@@ -207,8 +207,82 @@ def test_a_signature_that_is_not_there_is_refused(keras_folder, tensorflow):
 def test_a_quantized_model_cannot_become_another_scheme(tiny_model):
     model = open_model(tiny_model)
     assert convert(model, None, "int8").tflite == model.tflite
+    assert convert(model, None, "static_wi8_ai8").scheme == "int8"
     with pytest.raises(ConversionError, match="as int8; it cannot become int16x8"):
         convert(model, None, "int16x8")
+
+
+def test_int8_weights_alone_are_quantized_already_and_never_called_float(keras_folder, digits):
+    model = open_model(keras_folder / "digits-dynamic.tflite")
+    assert model.is_quantized and model.scheme == "dynamic"
+    assert convert(model, None, "dynamic").tflite == model.tflite
+    for scheme in ("int8", "float32", "float16"):
+        with pytest.raises(ConversionError, match="as dynamic with int8 weights; it cannot"):
+            convert(model, None, scheme)
+    proof = verify(model, convert(model, None, "dynamic"), keras_folder / "test.npz")
+    assert proof.fidelity == () and proof.accuracy > 0.8
+
+
+@pytest.mark.parametrize("maker", ["TFLiteConverter", "edgeq"])
+def test_float16_weights_are_widened_without_changing_a_bit(maker, keras_folder, tmp_path, digits):
+    path = keras_folder / "digits-half.tflite"
+    if maker == "edgeq":
+        path = tmp_path / "half.tflite"
+        path.write_bytes(convert(digits, None, "float16").tflite)
+    half = open_model(path)
+    wide = widened(half)
+    assert (half.scheme, wide.scheme) == ("float16", "float32")
+    assert "float16 weights widened to float32" in wide.route
+    assert widened(wide) is wide
+    assert not any(op.name == "DEQUANTIZE" for op in wide.graph.main.ops)
+    found = {t.data.tobytes() for t in wide.graph.main.tensors if t.is_constant}
+    halves = [t.data for t in half.graph.main.tensors if t.dtype == "float16"]
+    assert halves and all(h.astype(np.float32).tobytes() in found for h in halves)
+    test = open_samples(keras_folder / "test.npz", half.graph.inputs).pick(range(40))
+    want, got = (outputs(m.tflite, m.graph, test) for m in (half, wide))
+    assert np.allclose(want, got, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8", "dynamic"])
+def test_float16_weights_become_what_the_float_model_becomes(scheme, keras_folder, tensorflow):
+    wide = widened(open_model(keras_folder / "digits-half.tflite"))
+    calibration = calibrate(wide, keras_folder / "calibration.npz")
+    conversion = convert(wide, calibration, scheme, tensorflow=tensorflow)
+    assert scheme_of(conversion.graph) == scheme
+    proof = verify(wide, conversion, keras_folder / "test.npz", engines=False)
+    assert proof.is_integer == (scheme != "dynamic")
+    assert proof.fidelity[0].sqnr_db > 30
+
+
+def half_weights(computes_in_half):
+    """Two layers with the same weights, each widened by a DEQUANTIZE, and an offset that is, or
+    else is added in float16."""
+    m = Maker()
+    x = m.tensor("x", (1, 2))
+    half = m.tensor("half", (2, 2), np.float16, data=np.array([[1, 2], [3, 0.1]]))
+    layer = x
+    for name in "ab":
+        wide, made = m.tensor(f"{name}.wide", (2, 2)), m.tensor(name, (1, 2))
+        m.op("DEQUANTIZE", [half], [wide], version=3)
+        m.op("FULLY_CONNECTED", [layer, wide, -1], [made], schema.FullyConnectedOptionsT())
+        layer = made
+    offset = m.tensor("offset", (1, 2), np.float16, data=[1, 2])
+    if not computes_in_half:
+        m.op("DEQUANTIZE", [offset], [m.tensor("offset.wide", (1, 2))], version=3)
+        offset += 1
+    y = m.tensor("y", (1, 2), np.float16 if computes_in_half else np.float32)
+    m.op("ADD", [layer, offset], [y], schema.AddOptionsT())
+    return m.bytes([x], [y])
+
+
+def test_what_computes_in_float16_stays_as_it_is(tmp_path):
+    for computes_in_half, scheme in ((True, "float16"), (False, "float32")):
+        path = tmp_path / "m.tflite"
+        path.write_bytes(half_weights(computes_in_half))
+        model = widened(open_model(path))
+        assert model.scheme == scheme and read_graph(model.tflite)
+    assert len({op.name for op in model.graph.main.ops}) == 2
+    assert b"\x66\x2e" not in model.tflite  # 0.1 in float16: its old constant is gone.
 
 
 @pytest.mark.parametrize(

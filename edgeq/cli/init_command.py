@@ -12,9 +12,8 @@ from edgeq.cli.destinations import check_destinations
 from edgeq.cli.options import model_options, parse_shape
 from edgeq.documents import write_text
 from edgeq.errors import UsageError
-from edgeq.models import open_model
+from edgeq.models import open_model, widened
 from edgeq.project import FILE_NAME, identifier, project_template
-from edgeq.schemes import scheme_of
 
 
 @click.command("init")
@@ -51,12 +50,13 @@ def command(
         signature_key=signature_key,
         allow_lambda=allow_lambda,
     )
+    opened = widened(opened)  # As build does, unless it is told otherwise.
     text = project_template(
         opened.name,
         os.path.relpath(model, path.absolute().parent),
         opened.graph.inputs,
         opened.graph.outputs,
-        scheme=scheme_of(opened.graph) if opened.is_quantized else None,
+        scheme=opened.scheme if opened.is_quantized else None,
         shapes=shapes,
         signature_key=signature_key,
         allow_lambda=allow_lambda,

@@ -1,4 +1,5 @@
-"""The few edits that edgeq makes to a .tflite: calibrated ranges, signatures, fixed shapes.
+"""The few edits that edgeq makes to a .tflite: calibrated ranges, signatures, fixed shapes, wide
+weights.
 
 Only for models that read_graph has accepted: the schema's own object API checks nothing. It also
 reads what read_graph leaves alone (metadata, options of operators that edgeq knows nothing of), so
@@ -124,6 +125,62 @@ def _separate_biases(model: Any) -> None:
             op.inputs = np.array(op.inputs, np.int32)
             op.inputs[position] = len(subgraph.tensors) - 1
         taken.add(index)
+
+
+def with_wide_weights(tflite: bytes, name: str = "model") -> bytes:
+    """The model with float16 constants that only DEQUANTIZE reads as the float32 that it makes of
+    them, and without these operators. No value changes: float32 holds every float16."""
+    schema, model = _unpack(tflite, name)
+    copies: dict[int, int] = {}
+    for subgraph in model.subgraphs:
+        moved = _half_constants(schema, model, subgraph)
+        subgraph.operators = [
+            op for op in subgraph.operators or [] if not moved.keys() & {*_indexes(op.outputs)}
+        ]
+        for op in subgraph.operators:
+            op.inputs = np.array([moved.get(i, i) for i in _indexes(op.inputs)], np.int32)
+        for tensor in (subgraph.tensors[i] for i in set(moved.values())):
+            if tensor.buffer not in copies:
+                values = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view("<f2")
+                copies[tensor.buffer] = len(model.buffers)
+                model.buffers.append(schema.BufferT(data=values.astype("<f4").view(np.uint8)))
+            tensor.type, tensor.buffer = schema.TensorType.FLOAT32, copies[tensor.buffer]
+    _drop_unused_codes(model)
+    used = {tensor.buffer for subgraph in model.subgraphs for tensor in subgraph.tensors}
+    for number in copies.keys() - used:
+        model.buffers[number].data = None
+    return _pack(model, name)
+
+
+def _drop_unused_codes(model: Any) -> None:
+    """Engines refuse a version of an operator that they lack even where nothing calls it."""
+    ops = [op for subgraph in model.subgraphs for op in subgraph.operators or []]
+    used = sorted({op.opcodeIndex for op in ops})
+    for op in ops:
+        op.opcodeIndex = used.index(op.opcodeIndex)
+    model.operatorCodes = [model.operatorCodes[i] for i in used]
+
+
+def _half_constants(schema: Any, model: Any, subgraph: Any) -> dict[int, int]:
+    """Output of a DEQUANTIZE -> its input, where this is float16, constant, and read by no other
+    operator."""
+    sources: dict[int, int] = {}
+    ends = {*_indexes(subgraph.inputs), *_indexes(subgraph.outputs)}
+    read = set(ends)
+    for op in subgraph.operators or []:
+        code = model.operatorCodes[op.opcodeIndex]
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == schema.BuiltinOperator.DEQUANTIZE:
+            sources[int(op.outputs[0])] = int(op.inputs[0])
+        else:
+            read.update(_indexes(op.inputs))
+    read.update(source for made, source in sources.items() if made in ends)
+    return {
+        made: source
+        for made, source in sources.items()
+        if source not in read
+        and subgraph.tensors[source].type == schema.TensorType.FLOAT16
+        and model.buffers[subgraph.tensors[source].buffer].data is not None
+    }
 
 
 def _indexes(vector: Any) -> list[int]:

@@ -60,7 +60,7 @@ class Verification:
         elif self.scheme in ("int8", "int16x8"):
             lines.append(f"NOT fully integer: {len(self.violations)} operators are not")
         else:
-            lines.append(f"{self.scheme}: floats remain, as asked for")
+            lines.append(f"{self.scheme}: floats remain in this scheme")
         fresh = "held-out samples" if self.held_out else "samples, also used for calibration"
         for f in self.fidelity:
             level = "equal to float" if f.sqnr_db is None else f"SQNR {f.sqnr_db:.1f} dB"
