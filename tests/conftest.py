@@ -59,17 +59,21 @@ def vectors(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def keras_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The models of keras_models.py, saved once for all of pytest's workers."""
-    folder = tmp_path_factory.getbasetemp().parent / "keras_models"
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # Then it is a worker's own, in that of the run.
+        run = run.parent
+    folder, making = run / "keras_models", run / "keras_models.new"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            folder.mkdir()
+            making.mkdir()
             subprocess.run(
-                [sys.executable, HERE / "keras_models.py", folder],
+                [sys.executable, HERE / "keras_models.py", making],
                 check=True,
                 timeout=240,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
                 capture_output=True,
             )
+            making.rename(folder)
     return folder
 
 
