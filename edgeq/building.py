@@ -53,6 +53,12 @@ class Built:
     firmware: Firmware | None
     notes: dict[str, str]
 
+    @property
+    def lacks_compiler(self) -> bool:
+        """Whether firmware for this target is missing only for want of arm-none-eabi-gcc."""
+        can = self.engine == "aot" and self.compiled is not None
+        return can and find_port(self.target) is not None and not has_compiler()
+
 
 @dataclass(frozen=True)
 class _Plan:

@@ -176,6 +176,10 @@ def _show(built: list[Built]) -> None:
             )
         if b.firmware:
             console.say("  firmware that answers on a serial line: firmware/firmware.elf")
+        elif b.lacks_compiler:
+            console.warn(
+                "no firmware image: arm-none-eabi-gcc is not installed (edgeq doctor has the line)"
+            )
         if b.arena:
             console.say(
                 f"  with TensorFlow Lite Micro: arena {b.arena.size} bytes ({b.arena.measured} "

@@ -66,11 +66,20 @@ def generate(
         pythons=target.python,
         compiled=compiled,
         footprint=footprint,
-        has_firmware=has_firmware,
+        firmware=_firmware_commands(target) if has_firmware else (),
     )
     if compiled is not None:
         files.update(_aot_folder(export, compiled, files))
     return {"README.md": text, **files}
+
+
+def _firmware_commands(target: Target) -> tuple[str, ...]:
+    commands = []
+    if target.sim:
+        commands.append(f"edgeq bench {target.name} --sim --profile")
+    if target.flasher:
+        commands += [f"edgeq flash {target.name}", f"edgeq bench {target.name} --port auto"]
+    return tuple(commands) or (f"edgeq bench {target.name} --port PORT",)
 
 
 def _aot_folder(

@@ -28,16 +28,17 @@ def readme(
     pythons: Sequence[str] = (),
     compiled: Compiled | None = None,
     footprint: Footprint | None = None,
-    has_firmware: bool = False,
+    firmware: Sequence[str] = (),
 ) -> str:
     """Markdown: what the bundle holds, what to do with it, and the facts about the model.
 
     `target` is the target's title, `proof` what was verified, a line each, `cflags` what the
     compiler needs for a Cortex-M core, `interpreter` and `pythons` a Linux target's, `compiled` the
-    network in C, `footprint` what it takes of the core, `has_firmware` whether an image is there.
+    network in C, `footprint` what it takes of the core, `firmware` the commands that run the image,
+    where there is one.
     """
     commands, files = {
-        "cortex-m": lambda: _cortex_m(export, cflags, compiled, footprint),
+        "cortex-m": lambda: _cortex_m(export, cflags, compiled, footprint, firmware),
         "android": lambda: _android(export),
     }.get(family, lambda: _python(interpreter, pythons))()
     listed = [
@@ -52,7 +53,7 @@ def readme(
         *files,
         *(
             [("firmware/firmware.elf", "an image that answers edgeq bench on a serial line")]
-            if has_firmware
+            if firmware
             else []
         ),
     ]
@@ -118,6 +119,7 @@ def _cortex_m(
     cflags: Sequence[str],
     compiled: Compiled | None,
     footprint: Footprint | None,
+    firmware: Sequence[str],
 ) -> tuple[str, list[tuple[str, str]]]:
     name = export.name
 
@@ -126,7 +128,7 @@ def _cortex_m(
 
     flags = " ".join(comment(f) for f in (*cflags, "-O2", "-DTF_LITE_STATIC_MEMORY"))
     text = f"""\
-{_aot(export, compiled, footprint, cflags)}### With TensorFlow Lite Micro
+{_firmware(firmware)}{_aot(export, compiled, footprint, cflags)}### With TensorFlow Lite Micro
 
 With TensorFlow Lite Micro (github.com/tensorflow/tflite-micro) in $TFLM, in this folder:
 
@@ -176,6 +178,20 @@ Quantizing rounds as TFLite does. Where two of edgeq's models meet in one file, 
     ]
 
 
+def _firmware(commands: Sequence[str]) -> str:
+    if not commands:
+        return ""
+    lines = "".join(f"    {command}\n" for command in commands)
+    return f"""\
+### See it run
+
+firmware/firmware.elf serves the network on a serial line. With edgeq, beside this folder: every
+golden output byte for byte, then what an inference and each layer take.
+
+{lines}
+"""
+
+
 def _aot(
     export: Export,
     compiled: Compiled | None,
@@ -195,11 +211,14 @@ the linker drop what is not called (`-Wl,--gc-sections`), or make a library of t
 
     make -C aot CC=arm-none-eabi-gcc AR=arm-none-eabi-ar CFLAGS="{flags}"
 
-The smallest main; `{name}_io.h` has shapes, scales, labels, and quantizing to stored values:
+The smallest main. `{name}_io.h` has shapes, scales and labels. {_quantizing(export)}
 
 {main}
 {_footprint(export, compiled, footprint)}
 With memory of your own, which other code may use between two calls; leave `{name}_run.c` out then:
+
+    #include <string.h>
+    #include "{name}.h"
 
     static uint8_t arena[{upper}_ARENA_SIZE] EQ_ALIGNED;
 
@@ -211,6 +230,16 @@ With memory of your own, which other code may use between two calls; leave `{nam
 It gives TensorFlow Lite Micro's bytes; `{name}_golden.h` has the golden vectors to check it with.
 
 {_several(name, flags)}"""
+
+
+def _quantizing(export: Export) -> str:
+    ports = (export.graph.inputs[0], export.graph.outputs[0])
+    if any(port.tensor.quantization is None for port in ports):
+        return ""
+    return f"""\
+What the network takes and gives are stored
+values: `{export.name}_quantize_all_input_0(real, stored)` of that file makes them of real ones, and
+`{export.name}_dequantize_all_output_0(stored, real)` real ones of them."""
 
 
 def _several(name: str, flags: str) -> str:

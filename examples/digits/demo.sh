@@ -11,8 +11,8 @@ edgeq eval
 echo "== edgeq bench, on this computer"
 edgeq bench build/rpi
 echo
-echo "A network this small is often faster in float on a PC; measure on the device itself."
+echo "A PC says little about a device: measure there, or count in the emulator."
 echo "Everything lies in $(pwd)/build:"
 echo "  build/rpi        copy it to a Raspberry Pi; its README.md has the three commands"
-echo "  build/cortex-m4  C++ and C for TensorFlow Lite Micro; its README.md says how to use it"
+echo "  build/cortex-m4  the network in C99, and exported for TensorFlow Lite Micro; see its README.md"
 echo "To go on from here: . ../../.venv/bin/activate; edgeq --help (in $(pwd))"
