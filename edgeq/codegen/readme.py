@@ -201,6 +201,9 @@ The smallest main; `{name}_io.h` has shapes, scales, labels, and quantizing to s
 {_footprint(export, compiled, footprint)}
 With memory of your own, which other code may use between two calls; leave `{name}_run.c` out then:
 
+    #include "{name}.h"
+    #include <string.h>
+
     static uint8_t arena[{upper}_ARENA_SIZE] EQ_ALIGNED;
 
     eq_model_init(&{name}_model, arena, sizeof arena);               // once
