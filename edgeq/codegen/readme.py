@@ -217,8 +217,8 @@ The smallest main. `{name}_io.h` has shapes, scales and labels. {_quantizing(exp
 {_footprint(export, compiled, footprint)}
 With memory of your own, which other code may use between two calls; leave `{name}_run.c` out then:
 
-    #include <string.h>
     #include "{name}.h"
+    #include <string.h>
 
     static uint8_t arena[{upper}_ARENA_SIZE] EQ_ALIGNED;
 

@@ -1,4 +1,4 @@
-"""Two networks of two bundles in one program, by make, by CMake and as files."""
+"""Bundles in a firmware: two networks by make, by CMake and as files; the C that READMEs show."""
 
 from __future__ import annotations
 
@@ -227,3 +227,39 @@ def test_libraries_of_two_runtimes_do_not_link(folder: Path) -> None:
     (folder / "main.c").write_text(MAIN)
     done = subprocess.run([*LINK, "-fsyntax-only"], cwd=folder, capture_output=True, text=True)
     assert "two was generated for another version of edgeq.h" in re.sub('"', "", done.stderr)
+
+
+# --- The C that READMEs show --------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("readme", "name", "variables"),
+    [
+        ("one/README.md", "one", "const int8_t stored[64]; const void* result;"),
+        ("runtime/README.md", "kws", "const int8_t samples[490];"),
+        ("examples/digits/README.md", "digits", "const float pixels[64]; float scores[3];"),
+    ],
+)
+def test_the_calls_in_a_readme_compile(
+    bundles: Path, tmp_path: Path, readme: str, name: str, variables: str
+) -> None:
+    """As they stand: the lines above the blank one at file level, the rest in a function."""
+    own = bundles / readme
+    text = (own if own.exists() else ROOT / readme).read_text()
+    found = re.search(
+        rf'^ *#include "{name}\.h"\n((?: *#include .*\n)*)\n( *static uint8_t arena.*)\n\n'
+        rf"((?: *\S.*\n)+)",
+        text,
+        re.MULTILINE,
+    )
+    assert found is not None
+    includes, arena, calls = found.groups()
+    calls = calls.split("```")[0].replace("490", "64")
+    source = f'#include "{name}.h"\n{includes}{arena}\nvoid f(void);\n'
+    declared = "".join(f"extern {v.strip()};\n" for v in variables.split(";") if v.strip())
+    source += f"{declared}void f(void) {{\n{calls}}}\n"
+    (tmp_path / "use.c").write_text(source.replace(name, "one").replace(name.upper(), "ONE"))
+    flags = ["-std=c99", "-Wall", "-Werror", "-Wno-unused-variable", f"-I{bundles / 'one/aot'}"]
+    succeed(["gcc", *flags, "-c", "use.c"], tmp_path)
