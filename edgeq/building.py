@@ -120,7 +120,6 @@ def build(
         prepared.conversion,
         prepared.evaluation,
         gates=gates,
-        held_out=prepared.held_out,
         layers=layers,
         progress=progress,
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeq.errors import ConversionError
-from edgeq.graph import Graph
+from edgeq.graph import NUMPY_TYPES, Graph, Port
 from edgeq.interpreters import Network, batches, inference_limit, threads
 from edgeq.lint import Finding, Lint
 from edgeq.models import Model
-from edgeq.samples import Samples, Source, open_samples
+from edgeq.samples import Arrays, Samples, Source, open_samples
 
 DEFAULT_SAMPLES = 200
 """Beyond 100 to 200 samples ranges hardly change: shared/conversion.md measured 1, 10, 50, 100
@@ -29,7 +29,8 @@ Progress = Callable[[str, int, int], None]
 class Calibration:
     """(min, max) of each float activation of the model's main subgraph, by tensor index.
 
-    `samples` says how many were used, `sha256` is of their bytes in order.
+    `samples` says how many were used, `sha256` is of their bytes in order, `fingerprints` are
+    those of each.
     """
 
     ranges: Mapping[int, tuple[float, float]]
@@ -37,6 +38,16 @@ class Calibration:
     source: str
     sha256: str
     findings: tuple[Finding, ...] = field(default=())
+    fingerprints: frozenset[bytes] = field(default=frozenset(), repr=False)
+
+
+def fingerprint(sample: Arrays, inputs: Sequence[Port]) -> bytes:
+    """16 bytes that are equal for samples whose values are, as these `inputs` take them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for value, port in zip(sample, inputs, strict=True):
+        with np.errstate(all="ignore"):  # What does not fit is refused where it is used.
+            digest.update(np.asarray(value, NUMPY_TYPES[port.tensor.dtype], order="C").data)
+    return digest.digest()
 
 
 def split(samples: Samples, limit: int = DEFAULT_SAMPLES) -> tuple[Samples, Samples]:
@@ -83,11 +94,13 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
     count = len(samples)
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()
+    fingerprints: set[bytes] = set()
     done = 0
     arguments = (model.tflite, indexes, workers)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples), ranges.batch):
             for sample in batch:
+                fingerprints.add(fingerprint(sample, model.graph.inputs))
                 for value in sample:
                     digest.update(np.asarray(value, order="C").data)
             ranges.infer("feed", batch)
@@ -101,6 +114,7 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
         source=samples.source,
         sha256=digest.hexdigest(),
         findings=tuple(judge.findings()),
+        fingerprints=frozenset(fingerprints),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeq.calibration import Calibration
 from edgeq.errors import ConversionError, DataError, EdgeqError
@@ -31,13 +31,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Conversion:
-    """`tflite` in `scheme`, its `graph`, how it was made, and which routes failed before."""
+    """`tflite` in `scheme`, its `graph`, how it was made, and which routes failed before.
+
+    `calibrated` has the fingerprints of the samples that its ranges were learnt from.
+    """
 
     tflite: bytes = field(repr=False)
     graph: Graph = field(repr=False)
     scheme: str
     route: str
     failed: tuple[str, ...] = ()
+    calibrated: frozenset[bytes] = field(default=frozenset(), repr=False)
 
 
 def convert(
@@ -59,7 +63,7 @@ def convert(
         return _as_it_is(model, scheme)
     if scheme == "float32":
         return Conversion(model.tflite, model.graph, scheme, "nothing to convert")
-    tflite = model.tflite
+    tflite, calibrated = model.tflite, frozenset[bytes]()
     if scheme in INTEGER_SCHEMES:
         if calibration is None:
             raise DataError(
@@ -68,10 +72,13 @@ def convert(
                 "images, or file.py); random numbers would ruin the model, so edgeq makes none",
             )
         tflite = with_ranges(tflite, calibration.ranges, model.source)
+        calibrated = calibration.fingerprints
     if tensorflow is not None:
-        return _quantize(tensorflow, tflite, scheme, model.source)
-    with tensorflow_session() as session:
-        return _quantize(session, tflite, scheme, model.source)
+        made = _quantize(tensorflow, tflite, scheme, model.source)
+    else:
+        with tensorflow_session() as session:
+            made = _quantize(session, tflite, scheme, model.source)
+    return replace(made, calibrated=calibrated)
 
 
 def _as_it_is(model: Model, scheme: str) -> Conversion:

@@ -104,6 +104,7 @@ def describe(
             "fully_integer": verification.is_integer,
             "fidelity": [encode(f) for f in verification.fidelity],
             "held_out": verification.held_out,
+            "also_calibrated": verification.also_calibrated,
             "agreement": verification.agreement and encode(verification.agreement),
         },
     }

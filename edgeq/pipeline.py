@@ -60,16 +60,12 @@ class Opening:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A converted model, and the samples to judge it on.
-
-    `held_out` says whether these were kept from the calibration.
-    """
+    """A converted model, and the samples to judge it on."""
 
     model: Model
     conversion: Conversion
     calibration: Calibration | None
     evaluation: Samples | None
-    held_out: bool
 
 
 def prepare(
@@ -111,14 +107,13 @@ def prepare(
         if session is None and not model.is_quantized and wanted != "float32":
             session = stack.enter_context(tensorflow_session())
         samples, evaluation = _open_data(model, data)
-        held_out = evaluation is not samples
         calibration = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             calibration = calibrate(model, samples, progress=progress)
         conversion = convert(model, calibration, wanted, tensorflow=session)
     if evaluation is not None:
         evaluation = checked(evaluation, model.graph)
-    return Prepared(model, conversion, calibration, evaluation, held_out)
+    return Prepared(model, conversion, calibration, evaluation)
 
 
 def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None]:

@@ -65,6 +65,25 @@ def test_the_manifest_tells_the_proof(built):
     assert facts[0]["verification"]["violations"] == []
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+def test_samples_that_were_calibrated_with_are_not_called_held_out(
+    repeated, keras_folder, tmp_path, capfd
+):
+    """The same file twice, or a file whose copies fall on both sides of the split."""
+    images = np.load(keras_folder / "calibration.npz")["image"][:24]
+    data = tmp_path / "samples.npz"
+    np.savez(data, image=np.repeat(images, 5 if repeated else 1, axis=0))
+    command = ["build", str(keras_folder / "digits-like.tflite"), "-t", "host", "-o", str(tmp_path)]
+    command += ["--calibration-data", str(data)]
+    command += [] if repeated else ["--evaluation-data", str(shutil.copy(data, tmp_path / "b.npz"))]
+    assert run(command) == 0
+    shown, shared = capfd.readouterr().out, 24 if repeated else 20
+    assert "held-out" not in shown and "also used for calibration" in shown
+    proof = json.loads((tmp_path / "host" / "manifest.json").read_text())["proof"]
+    assert (proof["held_out"], proof["also_calibrated"]) == (False, shared)
+    assert proof["fidelity"][0]["samples"] == 24
+
+
 def test_two_builds_from_different_places_have_the_same_bytes(built, keras_folder, tmp_path):
     """The second from a copy elsewhere, by another process, into another folder."""
     place = tmp_path / "another" / "machine"

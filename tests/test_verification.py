@@ -5,6 +5,7 @@ import pytest
 from make_model import Maker, convolution, schema, softmax, tiny_float, tiny_int8
 
 from edgeq.arena import cmsis_nn_scratch, find_arena
+from edgeq.calibration import calibrate
 from edgeq.complexity import live_bytes, parameters, total_macs
 from edgeq.conversion import Conversion, convert
 from edgeq.errors import ConversionError, DataError, UsageError, VerificationError
@@ -270,6 +271,35 @@ def test_a_quantized_model_is_judged_by_its_labels_alone(tiny_model):
         verify(model, conversion, data, engines=False, gates=Gates(min_accuracy=100))
     with pytest.raises(MissedGate, match="no float model"):
         verify(model, conversion, data, engines=False, gates=Gates(min_sqnr_db=20))
+
+
+FLOATS = np.random.default_rng(2).standard_normal((24, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("judged", "shared", "words"),
+    [
+        (FLOATS[16:], 0, "8 held-out samples"),
+        (FLOATS[:8].astype(np.float64), 8, "8 samples, all also used for calibration"),
+        (FLOATS[12:], 4, "12 samples, 4 of them also used for calibration"),
+        (np.concatenate([FLOATS[:1]] * 3 + [FLOATS[20:]]), 3, "7 samples, 3 of them also used"),
+    ],
+)
+def test_samples_that_were_calibrated_with_are_counted(
+    judged, shared, words, float_model, tensorflow
+):
+    model = open_model(float_model)
+    calibration = calibrate(model, FLOATS[:16])
+    conversion = convert(model, calibration, tensorflow=tensorflow)
+    proof = verify(model, conversion, judged, engines=False)
+    assert (proof.also_calibrated, proof.held_out) == (shared, not shared)
+    assert any(words in line for line in proof.lines())
+
+
+def test_what_was_not_calibrated_is_held_out_though_the_data_was_given(float_model, tensorflow):
+    model = open_model(float_model)
+    conversion = convert(model, calibrate(model, FLOATS), "dynamic", tensorflow=tensorflow)
+    assert verify(model, conversion, FLOATS, engines=False).held_out
 
 
 def test_an_accuracy_gate_without_labels_is_an_error(pair):

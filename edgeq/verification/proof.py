@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+from edgeq.calibration import fingerprint
 from edgeq.conversion import Conversion
 from edgeq.errors import VerificationError, WorkerError, WorkerTimeout
-from edgeq.graph import Graph
+from edgeq.graph import Graph, Port
 from edgeq.inputs import random_inputs, stored_inputs
 from edgeq.integers import Violation, find_violations
 from edgeq.interpreters import Arrays, has_tflm
@@ -34,7 +35,8 @@ class Verification:
 
     `agreement` is None when TFLM was not asked or refused the model; `refusal` says why it did.
     `accuracy` (0 to 1) is that of a model without a float original; `samples` are what it, or the
-    `fidelity`, was measured on.
+    `fidelity`, was measured on, `also_calibrated` how many of these the ranges were learnt from,
+    `held_out` whether there were samples and none was.
     """
 
     scheme: str
@@ -47,6 +49,7 @@ class Verification:
     layers: tuple[LayerError, ...] = ()
     accuracy: float | None = None
     samples: int = 0
+    also_calibrated: int = 0
 
     @property
     def is_integer(self) -> bool:
@@ -61,7 +64,6 @@ class Verification:
             lines.append(f"NOT fully integer: {len(self.violations)} operators are not")
         else:
             lines.append(f"{self.scheme}: floats remain in this scheme")
-        fresh = "held-out samples" if self.held_out else "samples, also used for calibration"
         for f in self.fidelity:
             level = "equal to float" if f.sqnr_db is None else f"SQNR {f.sqnr_db:.1f} dB"
             if f.sqnr_db is not None and f.sqnr_db < 1:
@@ -69,7 +71,7 @@ class Verification:
             line = f"output {f.output!r}: {level}, largest error {f.max_error:g}"
             if f.top1_agreement is not None:
                 line += f", same top class in {100 * f.top1_agreement:.1f} %"
-            lines.append(f"{line} ({f.samples} {fresh})")
+            lines.append(f"{line} ({f.samples} {self._freshness()})")
             if f.accuracy is not None and f.float_accuracy is not None:
                 whose = f" of {f.output!r}" if len(self.fidelity) > 1 else ""
                 before, after = 100 * f.float_accuracy, 100 * f.accuracy
@@ -83,6 +85,13 @@ class Verification:
         if self.refusal is not None:
             lines.append(f"not compared with TensorFlow Lite Micro: {self.refusal}")
         return lines
+
+    def _freshness(self) -> str:
+        if not self.also_calibrated:
+            return "held-out samples"
+        if self.also_calibrated == self.samples:
+            return "samples, all also used for calibration"
+        return f"samples, {self.also_calibrated} of them also used for calibration"
 
 
 class MissedGate(VerificationError):
@@ -99,14 +108,13 @@ def verify(
     data: Source | None = None,
     *,
     gates: Gates | None = None,
-    held_out: bool = True,
     layers: bool = False,
     engines: bool = True,
     progress: Progress | None = None,
 ) -> Verification:
     """Prove `conversion`: integer only (from the flatbuffer), close to `model`'s float on `data`
     (whatever open_samples takes), and, with `engines`, the same in LiteRT and in TFLM, when that
-    is installed.
+    is installed. Samples of `data` that `conversion` was calibrated with are counted.
 
     Raises MissedGate, which has the whole proof, when a gate fails, and VerificationError when the
     two engines do not run the same network. Operators that are not integer are returned, not
@@ -123,7 +131,9 @@ def verify(
     results: list[Fidelity] = []
     worst: list[LayerError] = []
     accuracy = None
+    known: set[int] = set()
     if samples is not None and len(samples):
+        samples, known = _watched(samples, model.graph.inputs, conversion.calibrated)
         if model.is_quantized:
             if samples.labels is not None:
                 accuracy = measure_accuracy(conversion.tflite, conversion.graph, samples)
@@ -140,17 +150,36 @@ def verify(
         operators=len(conversion.graph.main.ops),
         violations=violations,
         fidelity=tuple(results),
-        held_out=held_out,
+        held_out=samples is not None and len(samples) > 0 and not known,
         agreement=agreement,
         refusal=refusal,
         layers=tuple(worst),
         accuracy=accuracy,
         samples=0 if samples is None else len(samples),
+        also_calibrated=len(known),
     )
     missed = missed_gate(results, accuracy, gates or Gates())
     if missed:
         raise MissedGate(*missed, verification)
     return verification
+
+
+def _watched(
+    samples: Samples, inputs: Sequence[Port], calibrated: frozenset[bytes]
+) -> tuple[Samples, set[int]]:
+    """The samples, and the numbers of those that are among the `calibrated`, as they are read."""
+    known: set[int] = set()
+    seen: set[int] = set()
+
+    def get(i: int) -> Arrays:
+        sample = samples.get(i)
+        if i not in seen:
+            seen.add(i)
+            if fingerprint(sample, inputs) in calibrated:
+                known.add(i)
+        return sample
+
+    return (replace(samples, get=get) if calibrated else samples), known
 
 
 def _agreement(
