@@ -13,7 +13,7 @@ from edgeq.isolation import Worker
 from edgeq.models import Model, tensorflow_session
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.tflite import read_graph
-from edgeq.tflite.writer import with_ranges
+from edgeq.tflite.writer import with_own_biases, with_ranges
 
 ROUTES = {
     "int8": ("MLIR quantizer", "flatbuffer quantizer"),
@@ -68,6 +68,7 @@ def convert(
                 "images, or file.py); random numbers would ruin the model, so edgeq makes none",
             )
         tflite = with_ranges(tflite, calibration.ranges, model.source)
+        tflite = with_own_biases(tflite, model.source)
     if tensorflow is not None:
         return _quantize(tensorflow, tflite, scheme, model.source)
     with tensorflow_session() as session:

@@ -246,6 +246,27 @@ def test_float16_weights_become_what_the_float_model_becomes(scheme, keras_folde
     assert proof.fidelity[0].sqnr_db > 30
 
 
+def test_a_bias_that_two_layers_share_gets_each_one_s_scales(tmp_path, tensorflow):
+    """Converters store equal constants once, such as the zeros of layers without a bias."""
+    random = np.random.default_rng(0)
+    m = Maker()
+    layer = x = m.tensor("x", (1, 4))
+    bias = m.tensor("bias", (4,), data=np.full(4, 0.5))
+    for name in "ab":
+        weights = m.tensor(f"{name}.weights", (4, 4), data=5 * random.standard_normal((4, 4)))
+        made = m.tensor(name, (1, 4))
+        m.op("FULLY_CONNECTED", [layer, weights, bias], [made], schema.FullyConnectedOptionsT())
+        layer = made
+    (tmp_path / "m.tflite").write_bytes(m.bytes([x], [layer]))
+    model = open_model(tmp_path / "m.tflite")
+    samples = real_samples(model.graph)
+    calibration = calibrate(model, samples)
+    for scheme, least_db in (("int16x8", 35), ("int8", 25)):
+        conversion = convert(model, calibration, scheme, tensorflow=tensorflow)
+        proof = verify(model, conversion, samples, engines=False)
+        assert proof.violations == () and proof.fidelity[0].sqnr_db > least_db
+
+
 def half_weights(computes_in_half):
     """Two layers with the same weights, each widened by a DEQUANTIZE, and an offset that is, or
     else is added in float16."""

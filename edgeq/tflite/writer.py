@@ -51,6 +51,42 @@ def with_ranges(
     return _pack(model, name)
 
 
+def with_own_biases(tflite: bytes, name: str = "model") -> bytes:
+    """The model with a vector constant of its own for each operator that reads it, behind the
+    tensors that are there: a bias has its operator's scales, and converters store equal ones once.
+    """
+    schema, model = _unpack(tflite, name)
+    for subgraph in model.subgraphs:
+        seen: set[int] = set()
+        for op in subgraph.operators or []:
+            inputs = _indexes(op.inputs)
+            for position, index in enumerate(inputs):
+                if index < 0 or not _is_vector_constant(schema, model, subgraph.tensors[index]):
+                    continue
+                if index in seen:
+                    inputs[position] = len(subgraph.tensors)
+                    subgraph.tensors.append(_copy(schema, model, subgraph.tensors[index]))
+                seen.add(index)
+            op.inputs = np.array(inputs, np.int32)
+    return _pack(model, name)
+
+
+def _is_vector_constant(schema: Any, model: Any, tensor: Any) -> bool:
+    return (
+        tensor.type == schema.TensorType.FLOAT32
+        and len(_indexes(tensor.shape)) == 1
+        and model.buffers[tensor.buffer].data is not None
+    )
+
+
+def _copy(schema: Any, model: Any, tensor: Any) -> Any:
+    """A tensor like the constant `tensor`, with data of its own."""
+    model.buffers.append(schema.BufferT(data=model.buffers[tensor.buffer].data))
+    return schema.TensorT(
+        shape=tensor.shape, type=tensor.type, buffer=len(model.buffers) - 1, name=tensor.name
+    )
+
+
 def with_signature(
     tflite: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str], name: str = "model"
 ) -> bytes:
