@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.errors import DataError
-from edgeq.graph import NUMPY_TYPES, Graph, Port
+from edgeq.graph import NUMPY_TYPES, Graph, Port, Tensor
 from edgeq.samples import Arrays, Samples
 
 FEW_SAMPLES = 50
+
+_LOUD, _FAINT = 20.0, 0.03
+"""What the first layer makes of the largest input where the input does not fit its weights, which
+is `_gain` times it. Networks fed as in training have 0.3 to 6 (MLPerf Tiny's, the digits example),
+raw pixels in place of 0..1 make 50 and more of it, pixels scaled twice 0.02 and less."""
+
+_COPYING = frozenset(
+    {"CAST", "EXPAND_DIMS", "MIRROR_PAD", "PAD", "PADV2", "RESHAPE", "SQUEEZE", "TRANSPOSE"}
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class Lint:
     def __init__(self, graph: Graph, samples: Samples) -> None:
         self._inputs = graph.inputs
         self._rescales = [_first_layer_divides(graph, p) for p in graph.inputs]
+        self._gains = [_gain(graph, p) for p in graph.inputs]
+        self._bytes = [False] * len(graph.inputs)
         self._count = len(samples)
         self._source = samples.source
         self._describe = samples.describe
@@ -93,6 +104,7 @@ class Lint:
         for i, (value, port) in enumerate(zip(sample, self._inputs, strict=True)):
             where = f"{self._source}, {self._describe(number)}, input {port.name!r}"
             self._check_shape(value, port, where)
+            self._bytes[i] |= value.dtype in (np.uint8, np.int8)
             value = _as_input(value, port, where)
             low, high = value.min(), value.max()
             if not (np.isfinite(low) and np.isfinite(high)):
@@ -141,16 +153,41 @@ class Lint:
                     f"feed it 0 to {divides:g}: the data is scaled twice",
                 )
             ]
-        if not divides and self._integers[i] and low >= 0 and 100 < high <= 255:
+        gain, peak = self._gains[i], max(abs(low), abs(high))
+        if not divides and self._is_pixels(i) and (gain is None or gain * peak > _LOUD):
             return [
                 Finding(
-                    f"{shown} look like raw pixels, and the model does not rescale them itself",
-                    "scale them as in training, for example x / 255",
+                    f"{shown} look like raw pixels"
+                    + ("" if gain is None else ", and are large for the first layer's weights"),
+                    "feed what training fed, for example x / 255; a network that was trained on "
+                    "raw pixels, or rescales them itself, is right as it is",
+                )
+            ]
+        if gain is not None and 0.3 < peak <= 1.5 and gain * peak < _FAINT:
+            return [
+                Finding(
+                    f"{shown} are small for the first layer's weights, as if scaled twice",
+                    "a Rescaling(1/255) may be folded into these weights: such a network is fed "
+                    "raw pixels, 0 to 255",
                 )
             ]
         if high == low:
             return [Finding(f"{shown}: one value throughout", "give real samples", stops=True)]
         return []
+
+    def _is_pixels(self, i: int) -> bool:
+        """Whether the values look like bytes, 0 to 255 or centred; by type, by being whole, or,
+        for an image, by their range alone."""
+        low, high = self._low[i], self._high[i]
+        if self._bytes[i]:
+            return max(abs(low), abs(high)) > 16  # Flags and small counts are bytes, too.
+        if low >= 0 and 100 < high <= 255:
+            return self._integers[i] or self._is_image(i)
+        return self._is_image(i) and -128 <= low < -100 and 100 < high <= 128
+
+    def _is_image(self, i: int) -> bool:
+        shape = self._inputs[i].tensor.shape
+        return len(shape) == 4 and shape[-1] in (1, 3, 4) and self._gains[i] is not None
 
 
 def _saturation(low: float, high: float, port: Port, shown: str) -> list[Finding]:
@@ -214,3 +251,40 @@ def _first_layer_divides(graph: Graph, port: Port) -> float | None:
                     return 1 / factor if 0 < factor <= 1 / 64 else None
             return None
     return None
+
+
+def _gain(graph: Graph, port: Port) -> float | None:
+    """What the first layer multiplies the input with: the median over its channels of the weights'
+    L2 norm. None where something else than constants and copies lies between."""
+    index, factor = port.tensor.index, 1.0
+    for op in graph.main.ops:
+        if index not in op.inputs:
+            continue
+        tensors = graph.main.input_tensors(op)
+        constants = [
+            t.data for t in tensors if t and t.data is not None and t.data.size and t.is_float
+        ]
+        if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            weights = tensors[1] if op.inputs[0] == index else None
+            if weights is None or not _is_matrix(weights) or weights.data is None:
+                return None
+            axis = weights.data.ndim - 1 if op.name == "DEPTHWISE_CONV_2D" else 0
+            rows = np.moveaxis(weights.data, axis, 0).reshape(weights.shape[axis], -1)
+            return factor * float(np.median(np.linalg.norm(rows.astype(np.float64), axis=1)))
+        if op.name == "MUL" and len(constants) == 1:
+            factor *= float(np.median(np.abs(constants[0])))
+        elif op.name == "DIV" and len(constants) == 1 and np.all(constants[0]):
+            factor /= float(np.median(np.abs(constants[0])))
+        elif op.name not in _COPYING and not (op.name in ("ADD", "SUB") and len(constants) == 1):
+            return None
+        index = op.outputs[0]
+    return None
+
+
+def _is_matrix(tensor: Tensor) -> bool:
+    return (
+        tensor.dtype == "float32"
+        and not tensor.is_sparse
+        and len(tensor.shape) >= 2
+        and tensor.elements > 0
+    )

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from make_model import Maker, schema, tiny_float, tiny_int8
+from make_model import Maker, convolution, schema, tiny_float, tiny_int8
 
 from edgeq.calibration import calibrate
 from edgeq.errors import ConversionError, DataError
@@ -91,6 +91,46 @@ def test_scaled_data_for_a_network_that_rescales_is_reported(images):
     data = np.random.default_rng(0).random((60, 6, 8, 3)).astype(np.float32)
     assert "divides by 255" in messages(calibrate(images(divide=True), data))
     assert messages(calibrate(images(), data)) == ""
+
+
+def folded(tmp_path, scale):
+    """A convolution behind a MUL that the converter has folded into its weights: times `scale`."""
+    m = Maker()
+    x, y = m.tensor("x", (1, 6, 8, 3)), m.tensor("y", (1, 6, 8, 4))
+    weights = scale * np.random.default_rng(0).normal(0, 0.3, (4, 3, 3, 3))
+    m.op("CONV_2D", [x, m.tensor("w", (4, 3, 3, 3), data=weights),
+                     m.tensor("b", (4,), data=np.zeros(4))], [y], convolution())  # fmt: skip
+    (tmp_path / "m.tflite").write_bytes(m.bytes([x], [y]))
+    return open_model(tmp_path / "m.tflite")
+
+
+PIXELS = np.random.default_rng(0).uniform(0, 255, (60, 6, 8, 3))
+
+
+def test_a_rescaling_that_is_folded_into_the_weights_is_seen_there(tmp_path):
+    model = folded(tmp_path, 1 / 255)
+    for right in (PIXELS.astype(np.float32), PIXELS.astype(np.uint8), np.round(PIXELS)):
+        assert messages(calibrate(model, right)) == ""
+    (finding,) = calibrate(model, PIXELS / 255).findings
+    assert "as if scaled twice" in finding.message and "0 to 255" in finding.hint
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        PIXELS,  # Resized, so not whole.
+        np.round(PIXELS),
+        (PIXELS / 3).astype(np.uint8),
+        (PIXELS - 128).astype(np.int8),
+        PIXELS - 127.5,
+    ],
+)
+def test_pixels_of_every_form_are_large_for_weights_that_take_small_numbers(wrong, tmp_path):
+    model = folded(tmp_path, 1)
+    assert messages(calibrate(model, PIXELS / 255)) == ""
+    (finding,) = calibrate(model, wrong).findings
+    assert "look like raw pixels" in finding.message
+    assert "trained on raw pixels" in finding.hint  # It may be so, and then nothing is wrong.
 
 
 def test_few_duplicate_and_constant_samples_are_reported(model):
