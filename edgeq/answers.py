@@ -177,7 +177,7 @@ def decode_info(answer: Answer) -> Info:
 def decode_model(answer: Answer) -> ModelFacts:
     sha256 = _one(answer, "sha256", 1)[0]
     if not _SHA256.fullmatch(sha256):
-        raise ProtocolError("eq model: a SHA-256 that is none")
+        raise ProtocolError("a SHA-256 that is none")
     return ModelFacts(
         name=_only_text(answer, "name"),
         sha256=sha256,
@@ -200,10 +200,10 @@ def decode_run(answer: Answer) -> Run:
     ticks: list[int] = []
     for values in _all(answer, "ticks"):
         if not 2 <= len(values) <= 9 or parse_number(values[0]) != len(ticks):
-            raise ProtocolError("eq run: ticks out of order")
+            raise ProtocolError("ticks out of order")
         ticks += [parse_number(v) for v in values[1:]]
     if len(ticks) != parse_number(count) or not all(ticks):
-        raise ProtocolError(f"eq run: {len(ticks)} ticks of {count}, or one that is 0")
+        raise ProtocolError(f"{len(ticks)} ticks of {count}, or one that is 0")
     same, outputs = _same(answer, len(ticks))
     return Run(parse_number(warmup), parse_crc(inputs), tuple(ticks), same, outputs)
 
@@ -214,7 +214,7 @@ def decode_profile(answer: Answer) -> LayerTicks:
     layers: list[LayerFacts] = []
     for values in _all(answer, "layer", 5):
         if parse_number(values[0]) != len(layers):
-            raise ProtocolError("eq prof: layers out of order")
+            raise ProtocolError("layers out of order")
         layers.append(
             LayerFacts(
                 parse_text(values[3]),
@@ -224,21 +224,21 @@ def decode_profile(answer: Answer) -> LayerTicks:
             )
         )
     if len(layers) != count:
-        raise ProtocolError(f"eq prof: {len(layers)} layers of {count}")
+        raise ProtocolError(f"{len(layers)} layers of {count}")
     found: dict[tuple[int, int], int] = {}
     for values in _all(answer, "layer-ticks"):
         if not 3 <= len(values) <= 10:
-            raise ProtocolError("eq prof: a malformed line of ticks")
+            raise ProtocolError("a malformed line of ticks")
         run, first = parse_number(values[0]), parse_number(values[1])
         for layer, ticks in enumerate(values[2:], first):
             if run >= runs or layer >= count or (run, layer) in found:
-                raise ProtocolError("eq prof: ticks of no layer, or twice")
+                raise ProtocolError("ticks of no layer, or twice")
             found[run, layer] = parse_number(ticks)
     if len(found) != runs * count:
-        raise ProtocolError(f"eq prof: {len(found)} ticks of {runs * count}")
+        raise ProtocolError(f"{len(found)} ticks of {runs * count}")
     if count and not any(found.values()):
-        raise ProtocolError("eq prof: ticks that are all 0")
-    same, outputs = _same(answer, runs if count else 0)
+        raise ProtocolError("ticks that are all 0")
+    same, outputs = _same(answer, runs, least=min(1, count))
     return LayerTicks(
         inputs=parse_crc(inputs),
         layers=tuple(layers),
@@ -253,10 +253,10 @@ def decode_layers(answer: Answer) -> LayerCrcs:
     crcs: list[int] = []
     for index, _, crc in _all(answer, "layer-crc", 3):
         if parse_number(index) != len(crcs):
-            raise ProtocolError("eq layers: layers out of order")
+            raise ProtocolError("layers out of order")
         crcs.append(parse_crc(crc))
     if len(crcs) != parse_number(count):
-        raise ProtocolError(f"eq layers: {len(crcs)} layers of {count}")
+        raise ProtocolError(f"{len(crcs)} layers of {count}")
     return LayerCrcs(parse_crc(inputs), tuple(crcs))
 
 
@@ -265,13 +265,13 @@ def decode_out(answer: Answer, index: int, offset: int, count: int) -> bytes:
     data = bytearray()
     for found, place, digits in _all(answer, "out", 3):
         if parse_number(found) != index or parse_number(place) != offset + len(data):
-            raise ProtocolError("eq out: bytes out of order")
+            raise ProtocolError("bytes out of order")
         data += _hex(digits)
     *where, crc = _one(answer, "out-crc", 4)
     if [parse_number(v) for v in where] != [index, offset, count] or len(data) != count:
-        raise ProtocolError(f"eq out: {len(data)} bytes of {count}")
+        raise ProtocolError(f"{len(data)} bytes of {count}")
     if parse_crc(crc) != zlib.crc32(data):
-        raise ProtocolError("eq out: the CRC does not match")
+        raise ProtocolError("the CRC does not match")
     return bytes(data)
 
 
@@ -329,11 +329,11 @@ def _pair(answer: Answer, name: str) -> tuple[int | None, int | None]:
     return used or None, size or None
 
 
-def _same(answer: Answer, runs: int) -> tuple[int, int]:
+def _same(answer: Answer, runs: int, least: int = 1) -> tuple[int, int]:
     """How many of `runs` inferences had the outputs of the first, and the CRC-32 of those."""
     same, outputs = _one(answer, "same", 2)
     count = parse_number(same)
-    if not min(1, runs) <= count <= runs:
+    if not least <= count <= runs:
         raise ProtocolError(f"m-eq-same: {count} of {runs} inferences are like the first")
     return count, parse_crc(outputs)
 
@@ -348,13 +348,13 @@ def _tensors(answer: Answer, name: str) -> tuple[TensorFacts, ...]:
     tensors: list[TensorFacts] = []
     for index, dtype, size, shape, scale, zero_point, title in _all(answer, name, 7):
         if parse_number(index) != len(tensors) or dtype not in _ITEM_BYTES:
-            raise ProtocolError(f"eq model: {name} {index}, {dtype!r}")
+            raise ProtocolError(f"{name} {index}, {dtype!r}")
         dimensions = tuple(parse_number(d) for d in shape.split("x")) if shape else ()
         (real,) = struct.unpack(">f", parse_crc(scale).to_bytes(4, "big"))
         if math.prod(dimensions) * _ITEM_BYTES[dtype] != parse_number(size) or not math.isfinite(
             real
         ):
-            raise ProtocolError(f"eq model: {name} {index}: size or scale")
+            raise ProtocolError(f"{name} {index}: size or scale")
         facts = TensorFacts(
             parse_text(title), dtype, parse_number(size), dimensions, real, parse_signed(zero_point)
         )

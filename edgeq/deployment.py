@@ -12,7 +12,7 @@ from edgeq.benchmark import DEFAULTS, BenchOptions, bench
 from edgeq.boards import SAMPLE_LIMIT, BoardEvaluation, BoardRun, Place, bench_board, evaluate_board
 from edgeq.building import build
 from edgeq.bundle import FIRMWARE, is_bundle, open_bundle
-from edgeq.errors import UsageError
+from edgeq.errors import DeviceError, EdgeqError, UsageError, VerificationError
 from edgeq.link import Trace
 from edgeq.measurement import Measurement, Results
 from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening
@@ -20,6 +20,9 @@ from edgeq.targets import Target
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
+
+Failed = Callable[[str, EdgeqError], None]
+"""Called with the name of a target, or of a bundle, and what went wrong on it."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,13 @@ def bench_all(
     trace: Trace | None = None,
     notice: Notice | None = None,
     progress: Progress | None = None,
+    failed: Failed | None = None,
 ) -> Runs:
     """Measure each of `sources`, bundles or models; with `targets`, one model on each of them.
 
     What has firmware runs on the board at `place`, everything else on this computer with LiteRT.
+    Where there are several, one with wrong outputs or a device that fails is told to `failed`, and
+    has no part in what is returned; without `failed` its error is raised, and nothing returned.
     """
     place = place or Place()
     if targets:
@@ -72,28 +78,34 @@ def bench_all(
     else:
         boards = [_is_for_boards(Path(source), place) for source in sources]
     _check_options(boards, place, baseline, profile)
-    _check_targets(targets, place)
+    recipe = recipe or Recipe()
+    _check_targets(targets, place, recipe)
     on_boards: list[BoardRun] = []
     here: list[Measurement] = []
     paths = [Path(source) for source in sources]
-    with _bundles(paths, targets, recipe or Recipe(), notice, progress) as found:
+    with _bundles(paths, targets, recipe, notice, progress) as found:
         for (path, target), on_board in zip(found, boards, strict=True):
-            if on_board:
-                on_boards.append(
-                    bench_board(
-                        path,
-                        place,
-                        target=target,
-                        runs=options.num_runs,
-                        warmup=options.warmup_runs,
-                        profile=profile,
-                        trace=trace,
-                        notice=notice,
-                        progress=progress,
+            try:
+                if on_board:
+                    on_boards.append(
+                        bench_board(
+                            path,
+                            place,
+                            target=target,
+                            runs=options.num_runs,
+                            warmup=options.warmup_runs,
+                            profile=profile,
+                            trace=trace,
+                            notice=notice,
+                            progress=progress,
+                        )
                     )
-                )
-            else:
-                here += bench(path, options, baseline=baseline, progress=progress).measurements
+                else:
+                    here += bench(path, options, baseline=baseline, progress=progress).measurements
+            except (DeviceError, VerificationError) as e:
+                if failed is None or len(found) == 1:
+                    raise
+                failed(target.name if target else str(path), e)
     return Runs(tuple(on_boards), tuple(here))
 
 
@@ -127,7 +139,7 @@ def evaluate_on(
             hint="leave out --target, --sim and --port: LiteRT runs the model on this computer",
         )
     place = place or Place()
-    _check_targets(targets, place)
+    _check_targets(targets, place, recipe)
     with _bundles([source], targets, recipe, notice, progress) as found:
         path, described = found[0]
         return evaluate_board(
@@ -194,11 +206,17 @@ def _own_target(folder: Path, targets: Sequence[Target]) -> Target:
     return targets[0]
 
 
-def _check_targets(targets: Sequence[Target], place: Place) -> None:
+def _check_targets(targets: Sequence[Target], place: Place, recipe: Recipe) -> None:
     """Before anything is built: whether each can be reached. This computer stands for no other."""
     for target in targets:
         if target.core is not None:
             place.check(target)
+            if place.port is None and recipe.engine == "tflm":
+                raise UsageError(
+                    f"{target.name}: engine tflm makes sources for firmware of your own, and no "
+                    "image that an emulator could run",
+                    hint="leave out --engine, or name with --port the board that runs it",
+                )
         elif target.transport != "local":
             raise UsageError(
                 f"{target.name} is not here: edgeq bench measures on this computer, on boards "

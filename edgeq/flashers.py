@@ -277,6 +277,12 @@ def choose_flasher(target: Target, name: str | None = None) -> Flasher:
 def firmware_image(bundle: Bundle) -> Path:
     """The firmware in `bundle`: its one ELF file. Raises BundleError."""
     images = sorted(str(n) for n in bundle.manifest["files"] if str(n).endswith(".elf"))
+    engine = str(bundle.manifest["engine"])
+    if not images and engine != "aot":
+        raise BundleError(
+            f"{bundle.folder}: engine {engine} makes sources for your own firmware, and no image",
+            hint="--engine aot, the default, makes one; what runs on a board is measured by --port",
+        )
     if not images:
         raise BundleError(
             f"{bundle.folder}: has no firmware image",

@@ -15,7 +15,7 @@ from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
 from edgeq.cli.options import board_options, data_options, gather, model_options, project_option
 from edgeq.deployment import Recipe, bench_all
-from edgeq.errors import UsageError
+from edgeq.errors import EdgeqError, UsageError
 from edgeq.measurement import Measurement
 from edgeq.profile import profile_columns, profile_rows
 from edgeq.results import to_json
@@ -82,12 +82,12 @@ def command(
     warmup_min_secs: float,
     num_threads: int,
     **options: Any,
-) -> None:
+) -> int:
     """Check the golden outputs, then measure: on this computer with LiteRT, or on boards.
 
     A bundle's integer model is measured beside the float32 baseline of the same network, in
     alternation, so that nobody has to guess whether int8 paid. Nothing is timed when an output is
-    wrong.
+    wrong; the others of several are, and the exit code is 1.
 
     A microcontroller's bundle runs on the board at --port, or with --sim in an emulator, whose
     counts are instructions, never time. With --target a model is built for it first, in a
@@ -133,6 +133,7 @@ def command(
             )
         sources, recipe = [Path(s) for s in subjects], Recipe()
     progress = console.Progress()
+    failures: list[tuple[str, EdgeqError]] = []
     runs = bench_all(
         sources,
         [load_target(name) for name in dict.fromkeys(targets)],
@@ -146,16 +147,18 @@ def command(
         trace=console.show_line if trace else None,
         notice=console.note,
         progress=progress,
+        failed=lambda name, error: failures.append((name, error)),
     )
     progress.clear()
-    free = [console.write(csv_file, report.to_csv(runs.results))] if csv_file else []
-    free += [console.write(json_file, to_json(runs.results))] if json_file else []
-    if not all(free):
-        return
-    if runs.boards:
-        _show_boards(runs.boards)
-    if runs.here:
-        _show(runs.here)
+    if runs.boards or runs.here:
+        free = [console.write(csv_file, report.to_csv(runs.results))] if csv_file else []
+        free += [console.write(json_file, to_json(runs.results))] if json_file else []
+        if all(free):
+            _show_boards(runs.boards)
+            _show(runs.here)
+    for name, error in failures:
+        console.print_error(f"{name}: {error.message}", error.hint)
+    return int(bool(failures))
 
 
 def _refuse_build_options(**given: Any) -> None:
@@ -169,6 +172,8 @@ def _refuse_build_options(**given: Any) -> None:
 
 
 def _show_boards(runs: tuple[BoardRun, ...]) -> None:
+    if not runs:
+        return
     measurements = [run.measurement for run in runs]
     console.table(report.board_columns(measurements), report.board_rows(measurements))
     for reference in dict.fromkeys(m.checks.reference for m in measurements):
@@ -182,6 +187,8 @@ def _show_boards(runs: tuple[BoardRun, ...]) -> None:
 
 
 def _show(measurements: tuple[Measurement, ...]) -> None:
+    if not measurements:
+        return
     environment = measurements[0].environment
     console.say(f"on this computer ({environment.arch}, {environment.cpu}), with LiteRT:")
     console.table(report.MEASUREMENT_COLUMNS, report.measurement_rows(measurements))

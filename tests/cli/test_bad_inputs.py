@@ -316,6 +316,13 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     ("bench: build options", nothing, ["bench", "m.tflite", "-o", "x"], 2, "--target NAME"),
     ("bench elsewhere", nothing, ["bench", "m.tflite", "-t", "rpi"], 2, "rpi is not here"),
     ("bench where?", nothing, ["bench", "m.tflite", "-t", "cortex-m4"], 2, "say where it is"),
+    (
+        "bench: no firmware",
+        nothing,
+        ["bench", "m.tflite", "-t", "mps2-an386", "--engine", "tflm"],
+        2,
+        "engine tflm makes sources",
+    ),
     ("bench: no emulator", nothing, ["bench", "m.tflite", "-t", "pico", "--sim"], 2, "no emulator"),
     ("bench of two models", nothing, ["bench", "m.tflite", "b", "-t", "rpi"], 2, "here are 2"),
     (

@@ -168,6 +168,27 @@ def test_a_reference_that_gives_other_outputs_accuses_no_layer(folder):
     assert layer_crcs(*arguments, (golden.outputs[0][0] ^ 1,)) is None
 
 
+def test_bench_shows_the_others_when_one_board_of_several_fails(folder, tmp_path, capfd):
+    bad, good = broken(folder, "filters", tmp_path), folder / BOARD
+    capfd.readouterr()
+    results = tmp_path / "r.json"
+    command = ["bench", str(bad), str(good), "--sim", "--num-runs", "20", "--json", str(results)]
+    assert run(command) == 1
+    out, err = capfd.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[1:2]] == [BOARD] and "8 equal" in out
+    assert f"error: {bad}: " in err and "golden input 0" in err and "hint:" in err
+    assert f"error: {good}: " not in err
+    assert len(read_results(results).measurements) == 1
+
+
+def test_bench_writes_nothing_when_all_boards_fail(folder, tmp_path, capfd):
+    bad, results = str(broken(folder, "filters", tmp_path)), tmp_path / "r.json"
+    capfd.readouterr()
+    assert run(["bench", bad, bad, "--sim", "--num-runs", "20", "--json", str(results)]) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("error: ") == 2 and not results.exists()
+
+
 # --- One table -------------------------------------------------------------------------------
 
 
