@@ -37,6 +37,8 @@ _SAME_SCALE = frozenset(
 
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 
+_LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
+
 _CURES = {
     "ELU": "use ReLU or ReLU6 in its place",
     "GELU": "use ReLU, or x * sigmoid(1.702 x)",
@@ -171,6 +173,17 @@ def _judge_meaning(
     op: Op, inputs: list[Tensor], outputs: list[Tensor]
 ) -> Iterator[tuple[str, str, bool]]:
     cure = "convert the float model again with edgeq; another tool wrote this"
+    for tensor in inputs + outputs:
+        limits = _LIMITS.get(tensor.dtype)
+        if limits and tensor.quantization:
+            for zero_point in tensor.quantization.zero_points:
+                if not limits[0] <= zero_point <= limits[1]:
+                    yield (
+                        f"{_short(tensor.name)} has zero point {zero_point}, which is no "
+                        f"{tensor.dtype}",
+                        cure,
+                        False,
+                    )
     if op.name in _WEIGHTED and len(inputs) >= (3 if op.name == "TRANSPOSE_CONV" else 2):
         data, weights = (inputs[2], inputs[1]) if op.name == "TRANSPOSE_CONV" else inputs[:2]
         if (
@@ -179,7 +192,18 @@ def _judge_meaning(
             and any(weights.quantization.zero_points)
         ):
             yield "its weights have a zero point other than 0", cure, False
+        axis = 3 if op.name == "DEPTHWISE_CONV_2D" else 0
+        if weights.quantization and weights.quantization.per_channel:
+            if weights.quantization.axis != axis:
+                yield (
+                    f"its weights have a scale per slice of dimension {weights.quantization.axis}, "
+                    f"not of {axis}, the output channels",
+                    cure,
+                    False,
+                )
         bias = inputs[-1] if len(inputs) > (3 if op.name == "TRANSPOSE_CONV" else 2) else None
+        if bias is not None and bias.quantization and any(bias.quantization.zero_points):
+            yield "its bias has a zero point other than 0", cure, False
         if bias is not None and _bias_is_off(data, weights, bias):
             yield "its bias is not at input scale x weight scale", cure, False
     if not outputs or outputs[0].dtype != "int8" or outputs[0].quantization is None:

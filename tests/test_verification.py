@@ -150,6 +150,21 @@ def test_weights_with_a_zero_point_and_biases_off_their_scale_are_wrong():
         assert len(found) == len(said) and all(s in f for s, f in zip(said, found, strict=True))
 
 
+def test_integers_of_another_meaning_are_wrong():
+    m, x, y = dense()
+    m.tensors[x].quantization.zeroPoint[0] = 300
+    assert "zero point 300, which is no int8" in reasons(m.bytes([x], [y]))[0]
+    m, x, y = dense()
+    m.tensors[2].quantization.zeroPoint[0] = 5
+    assert "its bias has a zero point other than 0" in reasons(m.bytes([x], [y]))[0]
+    for axis, said in ((0, 0), (1, 1)):
+        m = Maker()
+        x, y = m.tensor("x", (1, 2), np.int8, 0.1), m.tensor("y", (1, 2), np.int8, 0.3)
+        w = m.tensor("w", (2, 2), np.int8, [0.2, 0.1], axis=axis, data=np.ones((2, 2)))
+        m.op("FULLY_CONNECTED", [x, w, -1], [y], schema.FullyConnectedOptionsT())
+        assert len(reasons(m.bytes([x], [y]))) == said
+
+
 def test_fixed_output_scales_are_held_to():
     m, x, y = dense()
     z = m.tensor("z", (1, 2), np.int8, 1 / 255, -128)
