@@ -17,6 +17,7 @@ from edgeq.graph import Graph
 from edgeq.inputs import stored_inputs
 from edgeq.interpreters import batches
 from edgeq.link import Limits, Trace
+from edgeq.lint import Finding
 from edgeq.measurement import Measurement
 from edgeq.outputs import Arrays, compare_outputs
 from edgeq.pipeline import Data, checked
@@ -91,7 +92,8 @@ class BoardEvaluation:
 
     `equal` is how many gave the reference's outputs, byte for byte; `first_difference` says which
     sample did not, and where. `max_difference` is in steps of an integer output. `accuracy` (0 to
-    1) is the device's, None without labels or scores of classes.
+    1) is the device's, None without labels or scores of classes; `findings` is what looks wrong in
+    the samples.
     """
 
     model: str
@@ -106,6 +108,7 @@ class BoardEvaluation:
     reference: str
     first_difference: str | None
     accuracy: float | None
+    findings: tuple[Finding, ...] = ()
 
 
 def bench_board(
@@ -169,7 +172,7 @@ def evaluate_board(
     if not len(opened):
         raise DataError(f"{opened.source}: no samples in it", hint="give 100 or more")
     check_labels(opened, graph)
-    samples = checked(opened, graph)
+    samples, lint = checked(opened, graph)
     expected = _expected(bundle, target, graph)
     transport = place.transport(target, bundle)
     network, reference = open_reference(bundle.tflite, graph, expected.engine)
@@ -201,6 +204,7 @@ def evaluate_board(
             reference=reference,
             first_difference=tally.first,
             accuracy=tally.accuracy,
+            findings=tuple(lint.data_findings()),
         )
 
 

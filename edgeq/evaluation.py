@@ -8,6 +8,7 @@ from pathlib import Path
 from edgeq.bundle import is_bundle, open_bundle
 from edgeq.errors import UsageError
 from edgeq.graph import Graph
+from edgeq.lint import Finding, Lint
 from edgeq.models import check_ports
 from edgeq.pipeline import Data, Opening, Progress, checked, prepare
 from edgeq.samples import Samples, open_samples
@@ -19,7 +20,8 @@ from edgeq.verification import Fidelity, measure_accuracy, measure_fidelity
 @dataclass(frozen=True)
 class Evaluation:
     """Accuracies are shares from 0 to 1, None where there are no labels or no float model;
-    `fidelity` is empty without a float model to compare with."""
+    `fidelity` is empty without a float model to compare with; `findings` is what looks wrong in
+    the samples."""
 
     model: str
     scheme: str
@@ -28,6 +30,7 @@ class Evaluation:
     accuracy: float | None
     float_accuracy: float | None
     fidelity: tuple[Fidelity, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def evaluate(
@@ -58,9 +61,8 @@ def evaluate(
             labels=data.labels_csv,
             names=bundle.labels or data.class_names,
         )
-        return _evaluate(
-            bundle.name, bundle.tflite, graph, bundle.baseline, checked(samples, graph)
-        )
+        judged, lint = checked(samples, graph)
+        return _evaluate(bundle.name, bundle.tflite, graph, bundle.baseline, judged, lint)
     prepared = prepare(
         source,
         opening=opening,
@@ -73,11 +75,19 @@ def evaluate(
     assert prepared.evaluation is not None
     same = model.is_quantized or conversion.scheme == "float32"
     baseline = None if same else model.tflite
-    return _evaluate(model.name, conversion.tflite, conversion.graph, baseline, prepared.evaluation)
+    assert prepared.lint is not None
+    return _evaluate(
+        model.name,
+        conversion.tflite,
+        conversion.graph,
+        baseline,
+        prepared.evaluation,
+        prepared.lint,
+    )
 
 
 def _evaluate(
-    name: str, tflite: bytes, graph: Graph, baseline: bytes | None, samples: Samples
+    name: str, tflite: bytes, graph: Graph, baseline: bytes | None, samples: Samples, lint: Lint
 ) -> Evaluation:
     fidelity: list[Fidelity] = []
     accuracy: float | None
@@ -95,4 +105,5 @@ def _evaluate(
         accuracy=accuracy,
         float_accuracy=before,
         fidelity=tuple(fidelity),
+        findings=tuple(lint.data_findings()),
     )

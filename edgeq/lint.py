@@ -48,8 +48,8 @@ class Lint:
         self._describe = samples.describe
         self._unread = samples.unread
         self._seen: dict[bytes, int] = {}
-        self._duplicates: list[tuple[int, int]] = []
-        self._constant: list[tuple[int, str]] = []
+        self._duplicates: dict[int, int] = {}
+        self._constant: dict[int, str] = {}
         self._low = [np.inf] * len(graph.inputs)
         self._high = [-np.inf] * len(graph.inputs)
         self._integers = [True] * len(graph.inputs)
@@ -62,7 +62,8 @@ class Lint:
             yield self.check(number, sample)
 
     def findings(self) -> list[Finding]:
-        found = [f for i in range(len(self._inputs)) for f in self._range_findings(i)]
+        """What is to be said of samples that ranges were learnt from."""
+        found = self.data_findings()
         if self._count < FEW_SAMPLES:
             found.append(
                 Finding(
@@ -77,8 +78,13 @@ class Lint:
                     "let it end by itself, and mix the classes: only the first ones count",
                 )
             )
+        return found
+
+    def data_findings(self) -> list[Finding]:
+        """What is to be said of samples whatever they are for; each may have passed twice."""
+        found = [f for i in range(len(self._inputs)) for f in self._range_findings(i)]
         if self._duplicates:
-            first, second = self._duplicates[0]
+            second, first = next(iter(self._duplicates.items()))
             found.append(
                 Finding(
                     f"{self._source}: {len(self._duplicates)} duplicates "
@@ -87,7 +93,7 @@ class Lint:
                 )
             )
         if self._constant:
-            number, name = self._constant[0]
+            number, name = next(iter(self._constant.items()))
             found.append(
                 Finding(
                     f"{self._source}: {len(self._constant)} samples of one value throughout "
@@ -110,7 +116,7 @@ class Lint:
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise _not_finite(value, where)
             if low == high and value.size > 1:
-                self._constant.append((number, port.name))
+                self._constant.setdefault(number, port.name)
             self._low[i] = min(self._low[i], float(low))
             self._high[i] = max(self._high[i], float(high))
             if self._integers[i] and number < FEW_SAMPLES:
@@ -120,7 +126,7 @@ class Lint:
             values.append(value)
         first = self._seen.setdefault(digest.digest(), number)
         if first != number:
-            self._duplicates.append((first, number))
+            self._duplicates[number] = first
         return tuple(values)
 
     def _check_shape(self, value: NDArray[Any], port: Port, where: str) -> None:

@@ -147,11 +147,27 @@ def open_model(
             with tensorflow_session() as session:
                 tflite, route, failed = _export(session, path, *arguments)
     graph = read_graph(tflite, path.name)
+    _check_signatures(graph, path.name, signature_key if form == "tflite" else None)
     _refuse_dynamic(graph, path.name)
     if output_names:
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
     return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
+
+
+def _check_signatures(graph: Graph, source: str, asked: str | None) -> None:
+    """Raise ModelError when the file has several networks, or none under the key `asked` for."""
+    keys = [s.key for s in graph.signatures]
+    if len({s.subgraph for s in graph.signatures}) > 1:
+        raise ModelError(
+            f"{source}: has several networks, one for each signature: {', '.join(keys)}",
+            hint="export one alone (from_saved_model(..., signature_keys=[KEY])), or "
+            "give the SavedModel and --signature-key",
+        )
+    if asked is not None and asked not in keys:
+        raise ModelError(
+            f"{source}: no signature {asked!r}", hint=f"it has: {', '.join(keys) or 'none'}"
+        )
 
 
 def widened(model: Model) -> Model:

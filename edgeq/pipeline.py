@@ -60,12 +60,16 @@ class Opening:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A converted model, and the samples to judge it on."""
+    """A converted model, and the samples to judge it on.
+
+    `lint` has judged the evaluation data, where it was given apart, as far as it has been read.
+    """
 
     model: Model
     conversion: Conversion
     calibration: Calibration | None
     evaluation: Samples | None
+    lint: Lint | None = None
 
 
 def prepare(
@@ -111,9 +115,11 @@ def prepare(
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             calibration = calibrate(model, samples, progress=progress)
         conversion = convert(model, calibration, wanted, tensorflow=session)
+    lint = None
     if evaluation is not None:
-        evaluation = checked(evaluation, model.graph)
-    return Prepared(model, conversion, calibration, evaluation)
+        evaluation, lint = checked(evaluation, model.graph)
+    apart = data.evaluation is not None
+    return Prepared(model, conversion, calibration, evaluation, lint if apart else None)
 
 
 def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None]:
@@ -146,7 +152,10 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
     return samples, evaluation
 
 
-def checked(samples: Samples, graph: Graph) -> Samples:
-    """The samples as the graph's inputs take them; one that cannot be right raises DataError."""
+def checked(samples: Samples, graph: Graph) -> tuple[Samples, Lint]:
+    """The samples as the graph's inputs take them; one that cannot be right raises DataError.
+
+    The lint sees each as it is read.
+    """
     lint = Lint(graph, samples)
-    return replace(samples, get=lambda i: lint.check(i, samples.get(i)))
+    return replace(samples, get=lambda i: lint.check(i, samples.get(i))), lint

@@ -160,7 +160,7 @@ def test_what_no_token_can_be_stops():
     m.op("RELU", [x], [y])
     graph = read_graph(m.bytes([x], [y]))
     for value in (np.nan, np.inf, 0.5, 1e30):
-        samples = checked(open_samples(np.full((3, 4), value), graph.inputs), graph)
+        samples, _ = checked(open_samples(np.full((3, 4), value), graph.inputs), graph)
         with pytest.raises(DataError, match="does not fit the model's int32"):
             samples.get(0)
 
@@ -204,7 +204,7 @@ def test_a_loop_is_refused_by_name(model):
 
 
 def test_checked_samples_are_what_the_input_takes(model):
-    samples = checked(open_samples(GOOD.astype(np.float64), model.graph.inputs), model.graph)
+    samples, _ = checked(open_samples(GOOD.astype(np.float64), model.graph.inputs), model.graph)
     assert samples.get(0)[0].dtype == np.float32
 
 

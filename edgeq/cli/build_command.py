@@ -159,8 +159,8 @@ def _show(built: list[Built]) -> None:
     )
     for failure in (*model.failed, *conversion.failed):
         console.warn(f"a way that did not work: {failure}")
-    for finding in prepared.calibration.findings if prepared.calibration else ():
-        console.warn(f"{finding.message}. {finding.hint[0].upper()}{finding.hint[1:]}.")
+    console.warn_of(prepared.calibration.findings if prepared.calibration else ())
+    console.warn_of(prepared.lint.data_findings() if prepared.lint else ())
     _show_proof(first.verification)
     for b in built:
         console.say(f"{b.target.name}: {_near(b.folder)}", style="bold green")

@@ -11,13 +11,16 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from edgeq.documents import to_json, write_text
+
+if TYPE_CHECKING:
+    from edgeq.lint import Finding
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -53,6 +56,12 @@ def _console(stream: object) -> Console:
 def say(line: str = "", style: str | None = None) -> None:
     """One line of result."""
     out().print(Text(plain(line), style=style or ""))
+
+
+def warn_of(findings: Iterable[Finding]) -> None:
+    """What looks wrong in samples, with what to do, a line each."""
+    for finding in findings:
+        warn(f"{finding.message}. {finding.hint[0].upper()}{finding.hint[1:]}.")
 
 
 def note(line: str) -> None:

@@ -23,8 +23,8 @@ from edgeq.targets import is_path, load_target
 @click.option(
     "--data",
     metavar="PATH",
-    help="Labelled samples: an .npz with `labels`, a folder of images, … (default: the "
-    "project's evaluation data).",
+    help="Labelled samples: an .npz with `labels`, a folder of images, … (default, without "
+    "MODEL: the project's evaluation data).",
 )
 @click.option("--scheme", "--recipe", metavar="SCHEME", help="Convert to this first (int8).")
 @click.option(
@@ -125,6 +125,7 @@ def _refuse_board_options(**given: Any) -> None:
 
 
 def _show_board(found: BoardEvaluation) -> None:
+    console.warn_of(found.findings)
     console.say(
         f"{found.model} {found.scheme} on {found.device}, engine {found.engine}: "
         f"{found.samples} samples of {found.source}",
@@ -144,6 +145,7 @@ def _show_board(found: BoardEvaluation) -> None:
 
 
 def _show(result: Evaluation) -> None:
+    console.warn_of(result.findings)
     console.say(f"{result.model} on {result.samples} samples of {result.source}", style="bold")
     rows = []
     if result.float_accuracy is not None:

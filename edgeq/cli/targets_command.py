@@ -21,7 +21,8 @@ _EVERY_BUNDLE = "manifest.json, model.tflite, golden inputs and outputs, README"
 
 _YIELDS = {
     "cortex-m": (
-        "C for TensorFlow Lite Micro: the model as an aligned array, a resolver of its operators,",
+        "the network in C99 with its kernels; firmware, for boards with a port in runtime/ports;",
+        "for TensorFlow Lite Micro: the model as an aligned array, a resolver of its operators,",
         "shapes and scales of inputs and outputs, the arena's size, golden vectors, a main",
     ),
     "linux": (
