@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +92,9 @@ class BoardEvaluation:
     """All samples of a data set on one device, beside the host's reference.
 
     `equal` is how many gave the reference's outputs, byte for byte; `first_difference` says which
-    sample did not, and where. `max_difference` is in steps of an integer output. `accuracy` (0 to
-    1) is the device's, None without labels or scores of classes; `findings` is what looks wrong in
-    the samples.
+    sample did not, and where. `max_difference` is in steps of an integer output, None where no
+    number says it (another type or shape, NaN). `accuracy` (0 to 1) is the device's, None without
+    labels or scores of classes; `findings` is what looks wrong in the samples.
     """
 
     model: str
@@ -104,7 +105,7 @@ class BoardEvaluation:
     source: str
     samples: int
     equal: int
-    max_difference: float
+    max_difference: float | None
     reference: str
     first_difference: str | None
     accuracy: float | None
@@ -200,7 +201,7 @@ def evaluate_board(
             source=samples.source,
             samples=tally.count,
             equal=tally.equal,
-            max_difference=tally.worst,
+            max_difference=tally.worst if math.isfinite(tally.worst) else None,
             reference=reference,
             first_difference=tally.first,
             accuracy=tally.accuracy,

@@ -75,6 +75,7 @@ class Session:
         self._instruction_hz = transport.instruction_hz
         self._notice = notice or (lambda line: None)
         self._restarts = 0
+        self._expected: Expected | None = None
 
     def __enter__(self) -> Session:
         self.open()
@@ -184,6 +185,8 @@ class Session:
                 f"{self._link.name} restarted in mid-run ({e.message}); the run starts over"
             )
             self._harness.started(self._link.synchronise())
+            if self._expected is not None:  # It may have come back as another one.
+                self._check_model(self._expected)
         try:
             return work()
         except Restarted as e:
@@ -200,6 +203,7 @@ class Session:
             ) from error
 
     def _check_model(self, expected: Expected) -> None:
+        self._expected = expected
         info = self.info
         model = self._harness.model()
         difference = expected.difference(info, model, self.target.name)

@@ -138,8 +138,12 @@ def _show_board(found: BoardEvaluation) -> None:
         console.say(f"accuracy on the device: {100 * found.accuracy:.2f} %")
     if found.first_difference:
         console.say(
-            f"the first that differs is {found.first_difference} (of all, at most "
-            f"{found.max_difference:g} apart)",
+            f"the first that differs is {found.first_difference}"
+            + (
+                ""
+                if found.max_difference is None
+                else f" (of all, at most {found.max_difference:g} apart)"
+            ),
             style="red",
         )
 
