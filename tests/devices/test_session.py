@@ -550,6 +550,15 @@ def test_a_restart_that_nobody_announces_gives_no_wrong_number(command):
         right(b.measure())
 
 
+def test_a_device_that_comes_back_with_another_model_is_refused():
+    with bench() as b, within(20), b.session as session:
+        session.check_model(b.expected)
+        b.device.network = Network(sha256="ab" * 32)
+        b.device.restart_now = True
+        with pytest.raises(StaleFirmware, match="runs another firmware"):
+            session.infer(b.expected.golden.inputs[0])
+
+
 def test_a_device_that_faults_again_and_again():
     behaviour = Behaviour(restart_at=set(range(7, 1000)), fault="HardFault pc=0x08001234")
     with bench(behaviour) as b, within(30), pytest.raises(DeviceFault) as e:
