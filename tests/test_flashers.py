@@ -210,7 +210,7 @@ def test_the_flasher_must_be_known():
 
 def test_the_image_is_the_bundles_one_elf(tmp_path):
     def bundle(*names: str):
-        manifest = {"schema": "edgeq.bundle", "schema_version": 1, "name": "kws"}
+        manifest = {"schema": "edgeq.bundle", "schema_version": 1, "name": "kws", "engine": "aot"}
         return write_bundle(tmp_path / "b", manifest, dict.fromkeys(names, b""))
 
     assert firmware_image(bundle("a.c", "fw/kws.elf")) == tmp_path / "b/fw/kws.elf"
