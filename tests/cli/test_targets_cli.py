@@ -64,7 +64,7 @@ def test_a_board_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         "openocd",
         "0483:374b",
         "emulator        none",
-        "C for TensorFlow Lite Micro",
+        "the network in C99",
     ):
         assert fact in text
 
