@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,12 @@ _SAME_SCALE = frozenset(
     }
 )  # fmt: skip
 """Operators that copy int8 values and so cannot change their scale."""
+
+_SAME_SCALE_TOO = frozenset(
+    """AVERAGE_POOL_2D MAXIMUM MINIMUM REDUCE_MAX REDUCE_MIN RESIZE_BILINEAR SELECT
+    SELECT_V2""".split()
+)
+"""Operators that choose or average int8 values, and do not rescale them."""
 
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 
@@ -172,40 +179,51 @@ def _judge(subgraph: Subgraph, op: Op) -> Iterator[tuple[str, str, bool]]:
 def _judge_meaning(
     op: Op, inputs: list[Tensor], outputs: list[Tensor]
 ) -> Iterator[tuple[str, str, bool]]:
+    """Integers that a kernel would take for other numbers than their scales say."""
     cure = "convert the float model again with edgeq; another tool wrote this"
-    for tensor in inputs + outputs:
-        limits = _LIMITS.get(tensor.dtype)
-        if limits and tensor.quantization:
-            for zero_point in tensor.quantization.zero_points:
-                if not limits[0] <= zero_point <= limits[1]:
-                    yield (
-                        f"{_short(tensor.name)} has zero point {zero_point}, which is no "
-                        f"{tensor.dtype}",
-                        cure,
-                        False,
-                    )
-    if op.name in _WEIGHTED and len(inputs) >= (3 if op.name == "TRANSPOSE_CONV" else 2):
-        data, weights = (inputs[2], inputs[1]) if op.name == "TRANSPOSE_CONV" else inputs[:2]
-        if (
-            weights.quantization
-            and weights.dtype in _SMALL_WEIGHTS | {"int8"}
-            and any(weights.quantization.zero_points)
-        ):
-            yield "its weights have a zero point other than 0", cure, False
-        axis = 3 if op.name == "DEPTHWISE_CONV_2D" else 0
-        if weights.quantization and weights.quantization.per_channel:
-            if weights.quantization.axis != axis:
-                yield (
-                    f"its weights have a scale per slice of dimension {weights.quantization.axis}, "
-                    f"not of {axis}, the output channels",
-                    cure,
-                    False,
-                )
-        bias = inputs[-1] if len(inputs) > (3 if op.name == "TRANSPOSE_CONV" else 2) else None
-        if bias is not None and bias.quantization and any(bias.quantization.zero_points):
-            yield "its bias has a zero point other than 0", cure, False
-        if bias is not None and _bias_is_off(data, weights, bias):
-            yield "its bias is not at input scale x weight scale", cure, False
+    for why in (
+        *_odd_zero_points(inputs + outputs),
+        *_odd_weights(op, inputs),
+        *_odd_output(op, inputs, outputs),
+    ):
+        yield why, cure, False
+
+
+def _odd_zero_points(tensors: list[Tensor]) -> Iterator[str]:
+    for tensor in tensors:
+        low, high = _LIMITS.get(tensor.dtype, (-math.inf, math.inf))
+        for zero_point in tensor.quantization.zero_points if tensor.quantization else ():
+            if not low <= zero_point <= high:
+                where = _short(tensor.name)
+                yield f"{where} has zero point {zero_point}, which is no {tensor.dtype}"
+
+
+def _odd_weights(op: Op, inputs: list[Tensor]) -> Iterator[str]:
+    first = 1 if op.name == "TRANSPOSE_CONV" else 0  # Its first input is the output's shape.
+    if op.name not in _WEIGHTED or len(inputs) < first + 2:
+        return
+    data, weights = (inputs[2], inputs[1]) if first else inputs[:2]
+    facts = weights.quantization
+    if facts and weights.dtype in _SMALL_WEIGHTS | {"int8"} and any(facts.zero_points):
+        yield "its weights have a zero point other than 0"
+    axis = 3 if op.name == "DEPTHWISE_CONV_2D" else 0
+    if facts and facts.per_channel and facts.axis != axis:
+        yield (
+            f"its weights have a scale per slice of dimension {facts.axis}, not of {axis}, the "
+            "output channels"
+        )
+    if len(inputs) < first + 3:
+        return
+    bias = inputs[first + 2]
+    if bias.dtype in ("int32", "int64") and bias.quantization is None:
+        yield "its bias has no scale"
+    if bias.quantization and any(bias.quantization.zero_points):
+        yield "its bias has a zero point other than 0"
+    if _bias_is_off(data, weights, bias):
+        yield "its bias is not at input scale x weight scale"
+
+
+def _odd_output(op: Op, inputs: list[Tensor], outputs: list[Tensor]) -> Iterator[str]:
     if not outputs or outputs[0].dtype != "int8" or outputs[0].quantization is None:
         return
     made = outputs[0].quantization
@@ -214,22 +232,13 @@ def _judge_meaning(
         if abs(made.scale - scale) > 1e-6 or made.zero_point != zero_point:
             yield (
                 f"its output must have scale {scale:g}, zero point {zero_point}; it has "
-                f"{made.scale:g}, {made.zero_point}",
-                cure,
-                False,
+                f"{made.scale:g}, {made.zero_point}"
             )
-    if op.name in _SAME_SCALE:
+    if op.name in _SAME_SCALE | _SAME_SCALE_TOO:
         for tensor in inputs:
-            if (
-                tensor.dtype == "int8"
-                and tensor.quantization
-                and _differ(tensor.quantization, made)
-            ):
-                yield (
-                    f"copies values from scale {tensor.quantization.scale:g} to {made.scale:g}",
-                    cure,
-                    False,
-                )
+            facts = tensor.quantization
+            if tensor.dtype == "int8" and facts and _differ(facts, made):
+                yield f"copies values from scale {facts.scale:g} to {made.scale:g}"
 
 
 def _bias_is_off(data: Tensor, weights: Tensor, bias: Tensor) -> bool:

@@ -185,9 +185,9 @@ class Session:
                 f"{self._link.name} restarted in mid-run ({e.message}); the run starts over"
             )
             self._harness.started(self._link.synchronise())
+        try:
             if self._expected is not None:  # It may have come back as another one.
                 self._check_model(self._expected)
-        try:
             return work()
         except Restarted as e:
             self._refuse_restart(e)

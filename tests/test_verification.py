@@ -165,6 +165,22 @@ def test_integers_of_another_meaning_are_wrong():
         assert len(reasons(m.bytes([x], [y]))) == said
 
 
+@pytest.mark.parametrize("name", ["MAXIMUM", "MINIMUM"])
+def test_operators_that_choose_values_keep_the_scale(name):
+    for scale, said in ((0.1, 0), (0.2, 1)):
+        m = Maker()
+        x, z = (m.tensor(n, (1, 2), np.int8, 0.1) for n in "xz")
+        y = m.tensor("y", (1, 2), np.int8, scale)
+        m.op(name, [x, z], [y], schema.MaximumMinimumOptionsT())
+        assert len(reasons(m.bytes([x, z], [y]))) == said
+
+
+def test_a_bias_without_a_scale_is_wrong():
+    m, x, y = dense()
+    m.tensors[2].quantization = None
+    assert reasons(m.bytes([x], [y])) == ["its bias has no scale"]
+
+
 def test_fixed_output_scales_are_held_to():
     m, x, y = dense()
     z = m.tensor("z", (1, 2), np.int8, 1 / 255, -128)

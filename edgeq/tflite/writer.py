@@ -10,22 +10,24 @@ a file can be sound up to here and still be damaged: every edit may raise ModelE
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flatbuffers
 import numpy as np
 
 from edgeq.errors import ModelError
+from edgeq.tflite import opcodes
 from edgeq.tflite.reader import MAGIC
 
 _MAX_BYTES = 2**31 - 1
 """Offsets of a flatbuffer are 32 bits, and the builder's are signed."""
 
-_BIAS = {3: 2, 4: 2, 9: 2, 67: 3}
-"""Which input is the bias: of CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED and TRANSPOSE_CONV."""
+_BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+"""Which input is the bias."""
 
 _DAMAGE = (
     AttributeError,
@@ -50,10 +52,8 @@ def with_ranges(
     constants once, a quantizer would take the scale of the first layer for all of them.
     """
     schema, model = _unpack(tflite, name)
-    try:
+    with _damage_refused(name):
         _separate_biases(model)
-    except _DAMAGE as e:
-        raise _damaged(name, e) from e
     tensors = model.subgraphs[0].tensors
     for index, (low, high) in ranges.items():
         quantization = tensors[index].quantization or schema.QuantizationParametersT()
@@ -112,8 +112,7 @@ def _separate_biases(model: Any) -> None:
     subgraph = model.subgraphs[0]
     taken: set[int] = set()
     for op in subgraph.operators or []:
-        code = model.operatorCodes[op.opcodeIndex]
-        position = _BIAS.get(max(code.builtinCode, code.deprecatedBuiltinCode))
+        position = _BIAS.get(_operator(model, op))
         if position is None or len(op.inputs) <= position or op.inputs[position] < 0:
             continue
         index = int(op.inputs[position])
@@ -131,6 +130,12 @@ def with_wide_weights(tflite: bytes, name: str = "model") -> bytes:
     """The model with float16 constants that only DEQUANTIZE reads as the float32 that it makes of
     them, and without these operators. No value changes: float32 holds every float16."""
     schema, model = _unpack(tflite, name)
+    with _damage_refused(name):
+        _widen(schema, model)
+    return _pack(model, name)
+
+
+def _widen(schema: Any, model: Any) -> None:
     copies: dict[int, int] = {}
     for subgraph in model.subgraphs:
         moved = _half_constants(schema, model, subgraph)
@@ -149,7 +154,6 @@ def with_wide_weights(tflite: bytes, name: str = "model") -> bytes:
     used = {tensor.buffer for subgraph in model.subgraphs for tensor in subgraph.tensors}
     for number in copies.keys() - used:
         model.buffers[number].data = None
-    return _pack(model, name)
 
 
 def _drop_unused_codes(model: Any) -> None:
@@ -168,8 +172,7 @@ def _half_constants(schema: Any, model: Any, subgraph: Any) -> dict[int, int]:
     ends = {*_indexes(subgraph.inputs), *_indexes(subgraph.outputs)}
     read = set(ends)
     for op in subgraph.operators or []:
-        code = model.operatorCodes[op.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == schema.BuiltinOperator.DEQUANTIZE:
+        if _operator(model, op) == "DEQUANTIZE":
             sources[int(op.outputs[0])] = int(op.inputs[0])
         else:
             read.update(_indexes(op.inputs))
@@ -181,6 +184,11 @@ def _half_constants(schema: Any, model: Any, subgraph: Any) -> dict[int, int]:
         and subgraph.tensors[source].type == schema.TensorType.FLOAT16
         and model.buffers[subgraph.tensors[source].buffer].data is not None
     }
+
+
+def _operator(model: Any, op: Any) -> str:
+    code = model.operatorCodes[op.opcodeIndex]
+    return opcodes.OPERATORS[int(max(code.builtinCode, code.deprecatedBuiltinCode))]
 
 
 def _indexes(vector: Any) -> list[int]:
@@ -200,11 +208,9 @@ def _maps(schema: Any, names: Sequence[str], indexes: Sequence[int]) -> list[Any
 def _unpack(tflite: bytes, name: str) -> tuple[Any, Any]:
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
+    with _damage_refused(name):
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
         _bring_in(model, tflite)
-    except _DAMAGE as e:
-        raise _damaged(name, e) from e
     return schema, model
 
 
@@ -231,15 +237,17 @@ def _pack(model: Any, name: str) -> bytes:
             hint="this is too large for a device; if the file is small, it is damaged",
         )
     builder = flatbuffers.Builder(1 << 20)
-    try:
+    with _damage_refused(name):
         builder.Finish(model.Pack(builder), MAGIC)
-        return bytes(builder.Output())
+    return bytes(builder.Output())
+
+
+@contextlib.contextmanager
+def _damage_refused(name: str) -> Iterator[None]:
+    try:
+        yield
     except _DAMAGE as e:
-        raise _damaged(name, e) from e
-
-
-def _damaged(name: str, error: Exception) -> ModelError:
-    return ModelError(
-        f"{name}: damaged .tflite: what edgeq has to rewrite of it cannot be read ({error})",
-        hint="export or download the model again; compare the file's size and SHA-256",
-    )
+        raise ModelError(
+            f"{name}: damaged .tflite: what edgeq has to rewrite of it cannot be read ({e})",
+            hint="export or download the model again; compare the file's size and SHA-256",
+        ) from e

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
@@ -67,7 +68,7 @@ def refuse_foreign_operations(path: Path) -> None:
     document = saved_model_pb2.SavedModel()
     try:
         document.ParseFromString((path / "saved_model.pb").read_bytes())
-    except Exception as e:
+    except (OSError, DecodeError) as e:
         raise ModelError(
             f"{path.name}: damaged saved_model.pb: {e}", hint="export the model again"
         ) from e
