@@ -37,6 +37,7 @@ Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
 
 SAMPLE_LIMIT = 60.0
+MAX_SAMPLE_LIMIT = 86400.0
 """Seconds for one sample, loading and every repetition included."""
 
 
@@ -76,6 +77,15 @@ class Place:
         if self.port is not None:
             return serial_transport(target, self.port, self.baud or BAUD)
         return SimulatorTransport(target, firmware_image(bundle))
+
+
+def check_time_limit(seconds: float) -> None:
+    """Raise UsageError for what cannot be a limit for one sample."""
+    if not 0 < seconds <= MAX_SAMPLE_LIMIT:
+        raise UsageError(
+            f"a time limit of {seconds:g} s for a sample",
+            hint=f"more than 0 and at most {MAX_SAMPLE_LIMIT:g} s are possible",
+        )
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,7 @@ def evaluate_board(
     No sample may take more than `time_limit` seconds. Raises what bench_board raises, but for
     VerificationError: what differs is counted.
     """
+    check_time_limit(time_limit)
     if data.evaluation is None:
         raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
     bundle = open_bundle(Path(source))

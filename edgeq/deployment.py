@@ -9,14 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeq.benchmark import DEFAULTS, BenchOptions, bench
-from edgeq.boards import SAMPLE_LIMIT, BoardEvaluation, BoardRun, Place, bench_board, evaluate_board
+from edgeq.boards import (
+    SAMPLE_LIMIT,
+    BoardEvaluation,
+    BoardRun,
+    Place,
+    bench_board,
+    check_time_limit,
+    evaluate_board,
+)
 from edgeq.building import build
-from edgeq.bundle import FIRMWARE, is_bundle, open_bundle
+from edgeq.bundle import is_bundle, open_bundle
 from edgeq.errors import DeviceError, EdgeqError, UsageError, VerificationError
 from edgeq.link import Trace
 from edgeq.measurement import Measurement, Results
 from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening
-from edgeq.targets import Target
+from edgeq.targets import Target, is_for_microcontrollers
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
@@ -68,7 +76,8 @@ def bench_all(
 ) -> Runs:
     """Measure each of `sources`, bundles or models; with `targets`, one model on each of them.
 
-    What has firmware runs on the board at `place`, everything else on this computer with LiteRT.
+    What is for a microcontroller runs on the board at `place`, everything else on this computer
+    with LiteRT.
     Where there are several, one with wrong outputs or a device that fails is told to `failed`, and
     has no part in what is returned; without `failed` its error is raised, and nothing returned.
     """
@@ -122,6 +131,7 @@ def evaluate_on(
     progress: Progress | None = None,
 ) -> BoardEvaluation:
     """boards.evaluate_board for a bundle, or for a model, which is built for `target` first."""
+    check_time_limit(time_limit)
     if data.evaluation is None:
         raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
     source, recipe = Path(source), recipe or Recipe()
@@ -227,8 +237,11 @@ def _check_targets(targets: Sequence[Target], place: Place, recipe: Recipe) -> N
 
 
 def _is_for_boards(path: Path, place: Place) -> bool:
-    """Whether it is a bundle with firmware: what LiteRT takes here would say nothing of it."""
-    return is_bundle(path) and (place.port is not None or place.sim or (path / FIRMWARE).is_file())
+    """Whether it is a microcontroller's bundle: what LiteRT takes here would say nothing of it."""
+    if not is_bundle(path):
+        return False
+    named = place.port is not None or place.sim
+    return named or is_for_microcontrollers(str(open_bundle(path).manifest["engine"]))
 
 
 def _check_options(

@@ -17,6 +17,7 @@ from edgeq.graph import Graph
 from edgeq.integers import find_violations
 from edgeq.interpreters import Arrays, Network, has_tflm, litert, run, tflm
 from edgeq.operators import find_gaps, load_table
+from edgeq.targets import is_for_microcontrollers
 
 MOST = 8
 FEWEST = 2
@@ -40,7 +41,7 @@ def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Array
     different ways.
     """
     exact = not find_violations(graph)
-    is_micro = engine in ("aot", "tflm")
+    is_micro = is_for_microcontrollers(engine)
     if is_micro and not find_gaps(graph, load_table("tflm")):
         with tflm(tflite, graph) as network:
             outputs = list(run(network, inputs))
@@ -67,7 +68,8 @@ def open_reference(
     For "aot" and "tflm" it is TensorFlow Lite Micro; without the tflite-micro wheel, or for an
     operator that TFLM lacks, LiteRT's reference kernels, which round in other places.
     """
-    if engine in ("aot", "tflm") and has_tflm() and not find_gaps(graph, load_table("tflm")):
+    has_reference = is_for_microcontrollers(engine) and has_tflm()
+    if has_reference and not find_gaps(graph, load_table("tflm")):
         return tflm(tflite, graph, all_tensors=all_tensors), _tflm_title()
     title = f"LiteRT {version('ai-edge-litert')} reference kernels"
     return litert(tflite, "reference", all_tensors=all_tensors), title
@@ -75,7 +77,7 @@ def open_reference(
 
 def reference_doubt(engine: str) -> str | None:
     """Why a device that runs `engine` may differ from the reference here and yet be right."""
-    if engine not in ("aot", "tflm") or has_tflm():
+    if has_tflm() or not is_for_microcontrollers(engine):
         return None
     return (
         "the tflite-micro package is not installed: LiteRT's reference kernels, which round in "

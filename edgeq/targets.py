@@ -113,6 +113,11 @@ FAMILIES = {
 }
 
 
+def is_for_microcontrollers(engine: str) -> bool:
+    """Whether `engine` runs on Cortex-M, where the right bytes are TensorFlow Lite Micro's."""
+    return engine in FAMILIES["cortex-m"].engines
+
+
 @dataclass(frozen=True)
 class Target:
     """One target. Sizes in bytes; a `flash` or `ram` of None means that no limit is known.

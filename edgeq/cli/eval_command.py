@@ -33,7 +33,7 @@ from edgeq.targets import is_path, load_target
 @board_options
 @click.option(
     "--time-limit",
-    type=click.FloatRange(0, min_open=True),
+    type=float,
     metavar="SECONDS",
     help=f"On a board: for one sample, at most (default {SAMPLE_LIMIT:g}).",
 )
@@ -104,7 +104,7 @@ def command(
             opening=request.opening,
             labels=project.labels if project else (),
         ),
-        time_limit=time_limit or SAMPLE_LIMIT,
+        time_limit=SAMPLE_LIMIT if time_limit is None else time_limit,
         trace=console.show_line if trace else None,
         notice=console.note,
         progress=progress,

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import serial
 from serial import rfc2217
@@ -67,6 +68,7 @@ class SerialTransport:
         self._fd: int | None = None
 
     def open(self) -> None:
+        _check_address(self.name)
         try:
             port = serial.serial_for_url(
                 self.name,
@@ -144,6 +146,20 @@ class SerialTransport:
             hint="check cable and power; a board that was plugged in again may have another port: "
             "edgeq devices",
         )
+
+
+def _check_address(name: str) -> None:
+    """Raise UsageError for a socket:// or rfc2217:// without a host and a port that can be."""
+    scheme, _, rest = name.partition("://")
+    if scheme not in ("socket", "rfc2217"):
+        return
+    try:
+        parts = urlsplit(f"//{rest}")
+        if parts.hostname and parts.port:
+            return
+    except ValueError:  # A port that is no number, or beyond 65535.
+        pass
+    raise UsageError(f"{name}: no host and port", hint=f"write {scheme}://192.168.1.20:4000, say")
 
 
 def ports() -> list[str]:

@@ -3,147 +3,43 @@ written, and never exit code 0."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
-import shutil
-import signal
-import struct
-import subprocess
-import sys
-import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from make_model import Maker, endless_loop, relu, schema, tiny_float, tiny_int8
+from bad_files import (
+    GOOD,
+    HUGE,
+    IMAGES,
+    LONG,
+    array,
+    big_model,
+    cyclic_graph,
+    files,
+    gelu_model,
+    huge_offset,
+    hungry_model,
+    image_bomb,
+    keras_bomb,
+    no_outputs,
+    nothing,
+    npy_header,
+    npz_bomb,
+    with_value,
+    write,
+)
+from make_model import Maker, relu, tiny_float, tiny_int8
 
-from edgeq import interpreters, samples
 from edgeq.cli import run
 
 BUILD = ["build", "m.tflite", "-t", "host"]
 FLOAT = ["build", "f.tflite", "-t", "host", "--calibration-data"]
 EVAL = ["eval", "m.tflite", "--data", "d.npz"]
 PICS = ["eval", "m.tflite", "--data", "pics", "--image-scaling", "0..1"]
-IMAGES = np.zeros((9, 8, 8, 1), np.float32)
-HUGE = (1, 2**31 - 1)
-LONG = "x" * 300
-GOOD = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
-
-
-def write(name: str, content: bytes | str) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        path = folder / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    return make
-
-
-def array(name: str, value: np.ndarray, **more: np.ndarray) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        if name.endswith(".npz"):
-            np.savez(folder / name, x=value, **more)
-        else:
-            np.save(folder / name, value)
-
-    return make
-
-
-def npy_header(fields: str) -> bytes:
-    """An .npy of a header alone."""
-    return b"\x93NUMPY\x02\0" + struct.pack("<I", len(fields)) + fields.encode()
-
-
-def npz_bomb(shape: str) -> Callable[[Path], None]:
-    """An .npz that declares float32 of `shape` and holds no element of it."""
-
-    def make(folder: Path) -> None:
-        with zipfile.ZipFile(folder / "d.npz", "w") as archive:
-            fields = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
-            archive.writestr("x.npy", npy_header(fields))
-
-    return make
-
-
-def image_bomb(folder: Path) -> None:
-    """A .png of some bytes that declares 12000x12000 pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        sealed = kind + data
-        return struct.pack(">I", len(data)) + sealed + struct.pack(">I", zlib.crc32(sealed))
-
-    (folder / "pics").mkdir()
-    (folder / "classes.csv").write_text("a.png,1\n")
-    size = struct.pack(">IIBBBBB", 12_000, 12_000, 8, 0, 0, 0, 0)
-    content = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    (folder / "pics" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-
-
-def nothing(folder: Path) -> None:
-    pass
-
-
-def with_value(value: float) -> np.ndarray:
-    data = GOOD.copy()
-    data[7, 1] = value
-    return data
-
-
-def huge_offset() -> bytes:
-    data = bytearray(tiny_int8())
-    struct.pack_into("<I", data, 0, 0xFFFFFFF0)
-    return bytes(data)
-
-
-def cyclic_graph() -> bytes:
-    m = Maker()
-    a, b = m.tensor("a", (1, 2)), m.tensor("b", (1, 2))
-    m.op("RELU", [b], [a])
-    m.op("RELU", [a], [b])
-    return m.bytes([], [b])
-
-
-def big_model() -> bytes:
-    """A dense layer with 600,000 weights, too many for the flash of most boards."""
-    m = Maker()
-    x, y = m.tensor("x", (1, 1000), np.int8, 0.1), m.tensor("y", (1, 600), np.int8, 0.1)
-    w = m.tensor("w", (600, 1000), np.int8, 0.1, data=np.ones((600, 1000)))
-    m.op("FULLY_CONNECTED", [x, w, -1], [y], schema.FullyConnectedOptionsT())
-    return m.bytes([x], [y])
-
-
-def hungry_model() -> bytes:
-    """Activations of 320,000 bytes at once."""
-    m = Maker()
-    x, y = m.tensor("x", (1, 160_000), np.int8, 0.1), m.tensor("y", (1, 160_000), np.int8, 0.1)
-    m.op("RELU", [x], [y])
-    return m.bytes([x], [y])
-
-
-def no_outputs() -> bytes:
-    m = Maker()
-    x, y = m.tensor("x", (1, 2), np.int8, 0.1), m.tensor("y", (1, 2), np.int8, 0.1)
-    m.op("RELU", [x], [y])
-    return m.bytes([x], [])
-
-
-def gelu_model() -> bytes:
-    m = Maker()
-    x, y = m.tensor("x", (1, 4), np.int8, 0.1), m.tensor("y", (1, 4), np.int8, 0.1)
-    m.op("GELU", [x], [y], schema.GeluOptionsT())
-    return m.bytes([x], [y])
-
-
-def keras_bomb(folder: Path) -> None:
-    with zipfile.ZipFile(folder / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("config.json", " " * (80 * 1024 * 1024))
-        archive.writestr("metadata.json", "{}")
-        archive.writestr("model.weights.h5", "")
-
 
 CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     # The model file
@@ -333,6 +229,12 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
         "one --port is one board",
     ),
     ("eval: sim of a model", nothing, ["eval", "m.tflite", "--data", "x", "--sim"], 2, "no bundle"),
+    ("eval: no time", nothing, ["eval", "m.tflite", "--data", "x", "-t", "mps2-an386",
+     "--time-limit", "0"], 2, "a time limit of 0 s"),
+    ("eval: time without end", nothing, ["eval", "m.tflite", "--data", "x", "-t", "mps2-an386",
+     "--time-limit", "inf"], 2, "a time limit of inf s"),
+    ("eval: time that is no number", nothing, ["eval", "m.tflite", "--data", "x", "-t",
+     "mps2-an386", "--time-limit", "nan"], 2, "a time limit of nan s"),
     ("eval: time limit", nothing, ["eval", "m.tflite", "--time-limit", "3"], 2, "is for a board"),
     (
         "eval on no board",
@@ -347,10 +249,6 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     ("inspect of a text", write("x.txt", "hello"), ["inspect", "x.txt"], 1, "no model file"),
     ("an explained target that is not there", nothing, ["targets", "rpi9"], 2, "rpi"),
 ]  # fmt: skip
-
-
-def files(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
 
 
 @pytest.mark.parametrize(("make", "arguments", "code", "said"), [c[1:] for c in CASES],
@@ -405,140 +303,3 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(tmp_path, monke
     assert run(["inspect", "m.tflite", "-t", "host"]) == 0
     out, err = capfd.readouterr()
     assert "\x1b" not in out + err and "\x07" not in out + err
-
-
-def edgeq(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "edgeq", *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
-    )  # fmt: skip
-
-
-def test_ctrl_c_in_mid_build_leaves_nothing_behind(keras_folder, tmp_path):
-    shutil.copy(keras_folder / "calibration.npz", tmp_path)
-    shutil.copy(keras_folder / "digits-like.keras", tmp_path)
-    before = files(tmp_path)
-    command = ["build", "digits-like.keras", "-t", "host", "--calibration-data", "calibration.npz"]
-    process = edgeq(command, tmp_path)
-    time.sleep(2.5)  # TensorFlow is being imported by now.
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True
-    ).stdout.split()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "interrupted" in err and "Traceback" not in err
-    assert files(tmp_path) == before
-    for pid in map(int, children):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-
-
-def test_a_terminal_without_unicode_is_no_error(tiny_model, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "edgeq", "build", str(tiny_model), "-t", "host"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
-    )  # fmt: skip
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-
-
-def test_a_full_device_for_stdout_is_an_error_of_one_line(tmp_path):
-    for arguments in (["targets"], ["targets", "--json", "-"], ["--help"], ["doctor"]):
-        with open("/dev/full", "w") as full:
-            done = subprocess.run(
-                [sys.executable, "-m", "edgeq", *arguments],
-                cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
-            )  # fmt: skip
-        assert done.returncode == 1
-        assert re.fullmatch("error: the output.* cannot be written: No space.*\n", done.stderr)
-
-
-def test_a_current_folder_that_is_gone_is_said(tmp_path):
-    (tmp_path / "gone").mkdir()
-    script = f"cd gone && rmdir ../gone && {sys.executable} -m edgeq build m.tflite -t host"
-    done = subprocess.run(
-        ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert "the current folder cannot be used" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_file_names_that_are_no_text_work_and_are_shown(tmp_path):
-    odd = os.fsdecode(b"\xff.tflite")
-    (tmp_path / odd).write_bytes(tiny_int8())
-    command = ["build", odd, "-t", "host", "-o", os.fsdecode(b"o\xff"), "--json", "b.json"]
-    process = edgeq(command, tmp_path)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    manifest = json.loads((tmp_path / os.fsdecode(b"o\xff") / "host/manifest.json").read_text())
-    assert manifest["source"]["file"] == "\\xff.tflite"
-    (built,) = json.loads((tmp_path / "b.json").read_text())
-    assert (tmp_path / built["folder"] / "manifest.json").is_file()
-    for command in (["inspect", odd, "--json", "-"], ["bench", "none" + odd]):
-        process = edgeq(command, tmp_path)
-        out, err = process.communicate(timeout=60)
-        assert "Traceback" not in out + err
-        assert process.returncode == 0 or "none\\xff.tflite: No such file" in err
-
-
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [(["bench"], "w: an inference"),
-     (["build", "-t", "host"], "LiteRT's reference kernels: 8 inferences")],
-)  # fmt: skip
-def test_a_loop_without_end_is_stopped_once(command, said, tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(interpreters, "LEAST_LIMIT", 2.0)
-    (tmp_path / "w.tflite").write_bytes(endless_loop())
-    start = time.monotonic()
-    assert run([command[0], "w.tflite", *command[1:]]) == 1
-    assert time.monotonic() - start < 30
-    err = capfd.readouterr().err
-    assert f"{said} did not finish within 2 s\nhint:  a loop in the model" in err
-    assert files(tmp_path) == {"w.tflite"}
-
-
-ENDLESS = """
-import os, sys
-def representative_dataset():
-    print("noise")
-    os.chdir("/")
-    assert sys.stdin.read() == ""
-    number = 0
-    while True:
-        number += 1
-        yield [[[number % 7, 1.0, 2.0, 3.0]]]
-"""
-
-
-def test_a_data_file_without_end_that_prints_and_moves(tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "f.tflite").write_bytes(tiny_float())
-    (tmp_path / "d.py").write_text(ENDLESS)
-    command = ["build", "f.tflite", "-t", "host", "--scheme", "float32", "--json", "-"]
-    assert run([*command, "--calibration-data", "d.py"]) == 0
-    out, err = capfd.readouterr()
-    assert json.loads(out)[0]["folder"] == "build/host"
-    assert "noise" in err
-    assert (tmp_path / "build/host/manifest.json").is_file()
-
-
-def test_a_data_file_that_hangs_is_stopped(tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(samples, "YIELD_LIMIT", 1.0)
-    (tmp_path / "m.tflite").write_bytes(tiny_int8())
-    hangs = "    while True: pass\n"
-    (tmp_path / "d.py").write_text(f"def representative_dataset():\n    yield [[1.0]]\n{hangs}")
-    assert run([*BUILD, "--calibration-data", "d.py"]) == 1
-    assert "d.py: gave no next sample within 1 s (after 1 sample)" in capfd.readouterr().err
-
-
-def test_a_closed_pipe_is_no_error(tmp_path):
-    process = edgeq(["targets"], tmp_path)
-    assert process.stdout
-    process.stdout.close()
-    assert process.wait(timeout=20) in (0, 1)
-    assert process.stderr and "Traceback" not in process.stderr.read()
-    process.stderr.close()
