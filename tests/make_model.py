@@ -209,6 +209,30 @@ def relu(shape: Sequence[int], output: Sequence[int] | None = None) -> bytes:
     return m.bytes([x], [y])
 
 
+def joined(first: bytes, *others: bytes, keys: Sequence[str] = ()) -> bytes:
+    """One file with the main subgraphs of all, and a signature of each for which `keys` has one."""
+    model = schema.ModelT.InitFromPackedBuf(first)
+    signatures = list(model.signatureDefs or [])
+    for number, data in enumerate(others, 1):
+        other = schema.ModelT.InitFromPackedBuf(data)
+        for op in other.subgraphs[0].operators:
+            op.opcodeIndex += len(model.operatorCodes)
+        for tensor in other.subgraphs[0].tensors:
+            tensor.buffer += len(model.buffers)
+        model.operatorCodes += other.operatorCodes
+        model.buffers += other.buffers
+        model.subgraphs += other.subgraphs
+        if number < len(keys):
+            other.signatureDefs[0].subgraphIndex = number
+            signatures += other.signatureDefs
+    for key, signature in zip(keys, signatures, strict=False):
+        signature.signatureKey = key.encode()
+    model.signatureDefs = signatures
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def endless_loop() -> bytes:
     """A WHILE whose condition, any(x == x), always holds; int8, 4 to 4."""
     loop, condition, body = Maker(), Maker(), Maker()
@@ -224,19 +248,7 @@ def endless_loop() -> bytes:
     condition.op("REDUCE_ANY", [same, axes], [holds], schema.ReducerOptionsT())
     p, q = (body.tensor(n, (1, 4), np.int8, 0.1) for n in "pq")
     body.op("RELU", [p], [q])
-    model = schema.ModelT.InitFromPackedBuf(loop.bytes([x], [y]))
-    for part in (condition.bytes([a], [holds]), body.bytes([p], [q])):
-        other = schema.ModelT.InitFromPackedBuf(part)
-        for op in other.subgraphs[0].operators:
-            op.opcodeIndex += len(model.operatorCodes)
-        for tensor in other.subgraphs[0].tensors:
-            tensor.buffer += len(model.buffers)
-        model.operatorCodes += other.operatorCodes
-        model.buffers += other.buffers
-        model.subgraphs += other.subgraphs
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return joined(loop.bytes([x], [y]), condition.bytes([a], [holds]), body.bytes([p], [q]))
 
 
 def tiny_float(named: bool = True) -> bytes:

@@ -181,6 +181,26 @@ def test_eval_shows_float_beside_int8(built, keras_folder, capfd):
     assert "float32" in out and "int8" in out and "points" in out
 
 
+def test_what_looks_wrong_in_the_data_that_judges_is_said(built, keras_folder, tmp_path, capfd):
+    with np.load(keras_folder / "test.npz") as data:
+        np.savez(tmp_path / "raw.npz", image=255 * data["image"], labels=data["labels"])
+    raw = str(tmp_path / "raw.npz")
+    assert run(["eval", str(built / "rpi"), "--data", raw]) == 0
+    assert "clip" in capfd.readouterr().err
+    command = ["build", str(keras_folder / "digits-like.keras"), "-t", "host", "-o", str(tmp_path)]
+    command += ["--calibration-data", str(keras_folder / "calibration.npz")]
+    assert run([*command, "--evaluation-data", raw]) == 0
+    assert "warning: raw.npz, input 'image'" in capfd.readouterr().err
+
+
+def test_a_missing_compiler_is_said(tiny_model, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("edgeq.building.has_compiler", lambda: False)
+    assert run(["build", str(tiny_model), "-t", "mps2-an386", "-o", str(tmp_path)]) == 0
+    assert "no firmware image: arm-none-eabi-gcc is not installed" in capfd.readouterr().err
+    assert run(["bench", str(tmp_path / "mps2-an386")]) == 1
+    assert "has no firmware image" in capfd.readouterr().err
+
+
 def test_eval_of_a_trained_model_converts_it_first(keras_folder, capfd):
     command = ["eval", str(keras_folder / "digits-like.keras"), "--json", "-"]
     command += ["--data", str(keras_folder / "test.npz")]

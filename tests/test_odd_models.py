@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_model import Maker, convolution, outside, schema, tiny_float, tiny_int8
+from make_model import Maker, convolution, joined, outside, schema, tiny_float, tiny_int8
 
 from edgeq.cli import run
 from edgeq.errors import ModelError, VerificationError, WorkerError
@@ -403,3 +403,18 @@ def test_accuracy_of_a_model_that_lies_about_its_output_is_not_measured(tmp_path
     data = open_samples(samples(tmp_path, labels=np.zeros(60, int)), graph.inputs)
     with pytest.raises(ModelError, match="LiteRT computes"):
         measure_accuracy(WRONG_SHAPE, graph, data)
+
+
+def test_a_file_of_two_networks_is_refused_with_their_names(tmp_path, capfd):
+    path = saved(tmp_path, joined(tiny_float(), tiny_float(), keys=["one", "two"]))
+    assert run(["build", str(path), "-t", "host"]) == 1
+    assert "several networks, one for each signature: one, two" in capfd.readouterr().err
+
+
+def test_a_signature_that_a_tflite_lacks_is_refused(tmp_path):
+    path = saved(tmp_path, tiny_float())
+    (key,) = [s.key for s in read_graph(tiny_float()).signatures]
+    assert open_model(path, signature_key=key).name
+    with pytest.raises(ModelError, match="no signature 'train'") as e:
+        open_model(path, signature_key="train")
+    assert key in e.value.hint
