@@ -55,8 +55,10 @@ $(STAMPS)/dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow,tflm,dev]'
 	@mkdir -p $(STAMPS) && touch $@
 
-# The Cortex-M compiler and emulator, by apt where one is missing; tests that need them say so.
+# The Cortex-M compiler and emulator, and Kotlin's compiler where the system has one, by apt where one
+# is missing; tests that need them say so.
 $(STAMPS)/cortex-m: | $(VENV)/bin/python
 	{ command -v arm-none-eabi-g++ && command -v qemu-system-arm; } >/dev/null || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT_CORTEX_M); }
+	-command -v kotlinc >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends kotlin
 	@mkdir -p $(STAMPS) && touch $@

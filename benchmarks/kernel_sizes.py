@@ -13,7 +13,6 @@ import argparse
 import csv
 import io
 import os
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,8 @@ from pathlib import Path
 from edgeq import resources
 from edgeq.documents import write_text
 from edgeq.errors import EdgeqError
-from edgeq.firmware import COMPILER
+from edgeq.firmware import COMPILER, call
+from edgeq.footprint import read_frames
 from edgeq.targets import Core, load_core
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m33", "cortex-m55")
@@ -57,13 +57,10 @@ def measure(kernel: Path, core: Core, folder: Path) -> tuple[int, int]:
     made = folder / f"{kernel.stem}-{core.name}.o"
     include = resources.path("runtime", "include")
     argv = [COMPILER, *core.cflags, *FLAGS, f"-I{include}", "-c", str(kernel), "-o", str(made)]
-    subprocess.run(argv, check=True)
-    done = subprocess.run(
-        ["arm-none-eabi-size", str(made)], check=True, capture_output=True, text=True
-    )
-    # file:line:column:function, bytes, "static" or "dynamic"
-    frames = [int(line.split("\t")[1]) for line in made.with_suffix(".su").read_text().splitlines()]
-    return int(done.stdout.splitlines()[1].split()[0]), max(frames, default=0)
+    call(argv)
+    sizes = call(["arm-none-eabi-size", str(made)])
+    frames = read_frames([made.with_suffix(".su").read_text()])
+    return int(sizes.splitlines()[1].split()[0]), max(filter(None, frames.values()), default=0)
 
 
 if __name__ == "__main__":

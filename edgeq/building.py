@@ -335,6 +335,8 @@ def _command(prepared: Prepared, target: Target, data: Data, mlperf: str | None)
     words += ["--scheme", prepared.conversion.scheme]
     if prepared.calibration is not None and data.calibration is not None:
         words += ["--calibration-data", printable(Path(str(data.calibration)).name)]
+    if data.evaluation is not None:
+        words += ["--evaluation-data", printable(Path(str(data.evaluation)).name)]
     if mlperf is not None:
         words += ["--mlperf", mlperf]
     return shlex.join(words)

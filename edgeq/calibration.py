@@ -124,6 +124,12 @@ def _live(graph: Graph) -> set[int]:
 
 def _refuse_control_flow(model: Model) -> None:
     for op in model.graph.main.ops:
+        if op.name == "CALL_ONCE":
+            raise ConversionError(
+                f"{model.source}: operator {op.index} is CALL_ONCE: the model keeps state in a "
+                "variable, which has no integer form",
+                hint="make the state an input and an output of the model, and export it again",
+            )
         if op.subgraphs:
             layer = model.graph.main.tensors[op.outputs[0]].name if op.outputs else ""
             raise ConversionError(

@@ -68,8 +68,9 @@ def convert(
         if calibration is None:
             raise DataError(
                 f"{scheme} needs calibration data: without it nobody knows the activations' ranges",
-                hint="--calibration-data with 100 to 200 real samples (.npz, .npy, a folder of "
-                "images, or file.py); random numbers would ruin the model, so edgeq makes none",
+                hint="--calibration-data, or data in [calibration] of edgeq.toml, with 100 to 200 "
+                "real samples (.npz, .npy, a folder of images, or file.py); random numbers would "
+                "ruin the model, so edgeq makes none",
             )
         tflite = with_ranges(tflite, calibration.ranges, model.source)
         calibrated = calibration.fingerprints

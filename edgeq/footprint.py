@@ -53,13 +53,7 @@ def _measure(export: Export, compiled: Compiled, core: Core) -> Footprint:
     entry = f"{export.name}_run"
     with tempfile.TemporaryDirectory(prefix="edgeq-footprint-") as temporary:
         folder = Path(temporary)
-        for file, text in compiled.files.items():
-            (folder / file).write_text(text, encoding="utf-8")
-        sources = [*compiled.sources, f"{entry}.c"]
-        objects = [compile_source(folder, s, core, "-fstack-usage") for s in sources]
-        image = folder / "image.elf"
-        link = [COMPILER, *core.cflags, "-nostartfiles", "-Wl,--gc-sections", f"-Wl,-e,{entry}"]
-        call([*link, *map(str, objects), "-o", str(image)])
+        image = link(export.name, compiled, core, folder)
         # Berkeley format: a line of titles, then text (with constants), data and bss.
         sizes = call([f"{_TOOL}size", str(image)]).splitlines()[-1].split()
         code, data, bss = map(int, sizes[:3])
@@ -73,6 +67,23 @@ def _measure(export: Export, compiled: Compiled, core: Core) -> Footprint:
         compiler=compiler_version(),
         flags=(*FLAGS, *core.cflags),
     )
+
+
+def link(name: str, compiled: Compiled, core: Core, folder: Path) -> Path:
+    """The ELF image of <name>_run and all that it calls, made in `folder`, with the compiler's
+    reports of stack frames beside its objects (*.su).
+
+    Raises MissingProgram and ConversionError.
+    """
+    entry = f"{name}_run"
+    for file, text in compiled.files.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    sources = [*compiled.sources, f"{entry}.c"]
+    objects = [compile_source(folder, s, core, "-fstack-usage") for s in sources]
+    image = folder / "image.elf"
+    options = ("-nostartfiles", "-Wl,--gc-sections", f"-Wl,-e,{entry}")
+    call([COMPILER, *core.cflags, *options, *map(str, objects), "-o", str(image)])
+    return image
 
 
 # --- The stack ----------------------------------------------------------------------------------

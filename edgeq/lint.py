@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -141,7 +142,7 @@ class Lint:
             )
         raise DataError(
             f"{where}: shape {value.shape}, the model takes {wanted}",
-            hint="give one sample a row, without a batch dimension",
+            hint=_shape_hint(batched, port),
         )
 
     def _range_findings(self, i: int) -> list[Finding]:
@@ -194,6 +195,19 @@ class Lint:
     def _is_image(self, i: int) -> bool:
         shape = self._inputs[i].tensor.shape
         return len(shape) == 4 and shape[-1] in (1, 3, 4) and self._gains[i] is not None
+
+
+def _shape_hint(batched: tuple[int, ...], port: Port) -> str:
+    """What helps a sample that with a batch of 1 has the shape `batched`."""
+    wanted = port.tensor.shape
+    if wanted[:1] != (1,) and batched[1:] == wanted[1:]:
+        sizes = ",".join(map(str, (1, *wanted[1:])))
+        return f"the model was saved for a batch of {wanted[0]}: --input-shape {port.name}={sizes}"
+    if sorted(batched) == sorted(wanted):
+        return "its dimensions are in another order: np.moveaxis() or .transpose() puts them right"
+    if math.prod(batched) == math.prod(wanted):
+        return f"the number of values is right: .reshape(-1, {', '.join(map(str, wanted[1:]))})"
+    return "give one sample a row, without a batch dimension"
 
 
 def _saturation(low: float, high: float, port: Port, shown: str) -> list[Finding]:

@@ -142,7 +142,7 @@ def _problem(
     operator = table.operators.get(op.name)
     if operator is None:
         others = _others(op, dtype, weights, table)
-        return f"{table.title} has no {op.name}", _elsewhere(others, "replace the layer")
+        return f"{table.title} has no {op.name}", _elsewhere(table, others, "replace the layer")
     if not operator.has_version(op.version):
         assert operator.versions is not None
         others = _others(op, dtype, weights, table)
@@ -150,27 +150,29 @@ def _problem(
         known = f"version {low}" if low == high else f"versions {low} to {high}"
         return (
             f"{table.title} knows {known} of {op.name}, the model has version {op.version}",
-            _elsewhere(others, "convert with an older TensorFlow"),
+            _elsewhere(table, others, "convert with an older TensorFlow"),
         )
     if dtype is not None and operator.types and dtype not in operator.types:
         others = _others(op, dtype, weights, table)
         return (
             f"{table.title} has {op.name} for {', '.join(operator.types)}, not for {dtype}",
-            _elsewhere(others, _other_scheme(dtype, operator.types)),
+            _elsewhere(table, others, _other_scheme(dtype, operator.types)),
         )
     if not operator.has_weights(weights):
         others = _others(op, dtype, weights, table)
         return (
             f"{table.title} has {op.name} with dense int8 weights, not with {weights} ones",
-            _elsewhere(others, "convert the float model with dense int8 weights"),
+            _elsewhere(table, others, "convert the float model with dense int8 weights"),
         )
     return None
 
 
-def _others(op: Op, dtype: str | None, weights: str | None, table: OperatorTable) -> list[str]:
-    """The titles of the other tables that can run `op`."""
+def _others(
+    op: Op, dtype: str | None, weights: str | None, table: OperatorTable
+) -> list[OperatorTable]:
+    """The other tables that can run `op`."""
     others = [load_table(name) for name in table_names() if name != table.name]
-    return [t.title for t in others if _runs(op, dtype, weights, t)]
+    return [t for t in others if _runs(op, dtype, weights, t)]
 
 
 def _runs(op: Op, dtype: str | None, weights: str | None, table: OperatorTable) -> bool:
@@ -183,10 +185,15 @@ def _runs(op: Op, dtype: str | None, weights: str | None, table: OperatorTable) 
     )
 
 
-def _elsewhere(titles: list[str], otherwise: str) -> str:
-    if not titles:
+def _elsewhere(table: OperatorTable, others: list[OperatorTable], otherwise: str) -> str:
+    if not others:
         return f"no engine of edgeq's has it; {otherwise}"
-    return f"{' and '.join(titles)} {'have' if len(titles) > 1 else 'has'} it; here: {otherwise}"
+    titles = " and ".join(t.title for t in others)
+    verb = "have" if len(others) > 1 else "has"
+    # Only a microcontroller has a choice of engines.
+    choice = next((t.name for t in others if {t.name, table.name} <= _ENGINE_TABLES.keys()), None)
+    here = f"--engine {choice}, or {otherwise}" if choice else otherwise
+    return f"{titles} {verb} it; here: {here}"
 
 
 def _other_scheme(dtype: str, types: tuple[str, ...]) -> str:

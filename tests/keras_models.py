@@ -91,6 +91,24 @@ class Starter(tf.Module):
         return {"y": x @ self.w}
 
 
+class Pair(tf.Module):
+    """Two networks that share nothing but the file."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def double(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x * 2}
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    def triple(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x * 3}
+
+
+def pair(folder: Path) -> None:
+    module = Pair()
+    signatures = {"double": module.double, "triple": module.triple}
+    tf.saved_model.save(module, str(folder / "pair"), signatures=signatures)
+
+
 def hostile(folder: Path) -> None:
     for name, kind in (("writes", Writer), ("starts", Starter)):
         module = kind(folder / f"{name}.owned")
@@ -282,6 +300,7 @@ def networks() -> dict[str, keras.Model]:
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     digits(folder)
+    pair(folder)
     hostile(folder)
     reading(folder)
     foreign(folder)

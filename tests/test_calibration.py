@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -152,6 +153,32 @@ def test_a_generator_that_was_not_read_to_its_end_is_reported(model):
     rows = np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32)
     samples = open_samples(iter(rows), model.graph.inputs, asked=20)
     assert "yields more samples than were read" in messages(calibrate(model, samples))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [((8, 4), "batch dimension"), ((8, 3, 2), "another order"), ((8, 6), r"\.reshape\(-1, 2, 3\)")],
+)
+def test_a_wrong_shape_says_what_puts_it_right(shape, said):
+    m = Maker()
+    x, y = m.tensor("x", (1, 2, 3)), m.tensor("y", (1, 2, 3))
+    m.op("ABS", [x], [y])
+    graph = read_graph(m.bytes([x], [y]))
+    samples, _ = checked(open_samples(np.ones(shape), graph.inputs), graph)
+    with pytest.raises(DataError) as caught:
+        samples.get(0)
+    assert re.search(said, caught.value.hint)
+
+
+def test_a_fixed_batch_says_how_it_becomes_one():
+    m = Maker()
+    x, y = m.tensor("x", (4, 8)), m.tensor("y", (4, 8))
+    m.op("ABS", [x], [y])
+    graph = read_graph(m.bytes([x], [y]))
+    samples, _ = checked(open_samples(np.ones((9, 8)), graph.inputs), graph)
+    with pytest.raises(DataError) as caught:
+        samples.get(0)
+    assert "--input-shape x=1,8" in caught.value.hint
 
 
 def test_what_no_token_can_be_stops():

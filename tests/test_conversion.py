@@ -204,6 +204,16 @@ def test_a_signature_that_is_not_there_is_refused(keras_folder, tensorflow):
     assert "serve" in caught.value.hint
 
 
+def test_of_two_signatures_one_must_be_named(keras_folder, tensorflow):
+    with pytest.raises(ModelError, match="has several signatures") as caught:
+        open_model(keras_folder / "pair", tensorflow=tensorflow)
+    assert "double, triple" in caught.value.hint
+    model = open_model(keras_folder / "pair", signature_key="triple", tensorflow=tensorflow)
+    assert outputs(model.tflite, model.graph, [(np.ones((1, 4), np.float32),)]).tolist() == [
+        [3] * 4
+    ]
+
+
 def test_a_quantized_model_cannot_become_another_scheme(tiny_model):
     model = open_model(tiny_model)
     assert convert(model, None, "int8").tflite == model.tflite

@@ -131,6 +131,12 @@ def test_a_missing_operator_names_who_has_it() -> None:
     assert "replace the layer" in gap.hint
 
 
+def test_another_engine_of_the_target_is_named_by_its_option() -> None:
+    name = next(n for n in sorted(TFLM.operators) if n not in load_table("aot").operators)
+    gap = only_gap((name, 1, []), load_table("aot"))
+    assert "TensorFlow Lite Micro" in gap.hint and "here: --engine tflm, or " in gap.hint
+
+
 def test_an_operator_that_nobody_has() -> None:
     gap = only_gap(("STABLEHLO_CBRT", 1, ["float32"]), TFLM)
     assert gap.hint.startswith("no engine of edgeq's has it")

@@ -221,6 +221,7 @@ def test_ctrl_c_ends_it_with_one_line(bundle: Path) -> None:
         (["classify", "{pickle}"], "Object arrays cannot be loaded", 1),
         (["classify", "{pickle_npz}"], "Object arrays cannot be loaded", 1),
         (["classify", "{text}"], "holds <U1, not numbers", 1),
+        (["classify", "{nan}"], "nan.npy holds NaN", 1),
         (["classify", "{folder}"], "not a file", 1),
         (["classify", "{pipe}"], "not a file", 1),
         (["classify", "{empty}"], "No data left in file", 1),
@@ -234,12 +235,13 @@ def test_wrong_commands_get_an_error_and_a_hint(
     np.savez(bundle / "other.npz", x=np.zeros(3))
     for name, kind in (("pickle", object), ("text", str)):
         np.save(bundle / f"{name}.npy", np.zeros((1, 4, 4, 1), kind))
+    np.save(bundle / "nan.npy", np.full((1, 4, 4, 1), np.nan))
     np.savez(bundle / "pickle.npz", image=np.zeros(3, object))
     (bundle / "folder.npy").mkdir()
     os.mkfifo(bundle / "pipe.npy")
     (bundle / "empty.npy").touch()
     places = {
-        **{name: bundle / f"{name}.npy" for name in "pickle text folder pipe empty".split()},
+        **{name: bundle / f"{name}.npy" for name in "pickle text nan folder pipe empty".split()},
         "pickle_npz": bundle / "pickle.npz",
         "run": bundle / "run.py",
         "manifest": bundle / "manifest.json",

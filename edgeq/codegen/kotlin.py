@@ -132,8 +132,11 @@ def _labels(labels: Sequence[str]) -> str:
     total = " + ".join(f"labels{i}()" for i in range(len(starts)))
     lists = "".join(
         f"\n    private fun labels{i}(): List<String> = listOf(\n"
-        + rows([kotlin_string(s) for s in labels[start : start + _LABELS_PER_LIST]], " " * 8, 1)
-        + "    )\n"
+        # Kotlin takes a comma behind the last one from version 1.4 on.
+        + rows(
+            [kotlin_string(s) for s in labels[start : start + _LABELS_PER_LIST]], " " * 8, 1
+        ).removesuffix(",\n")
+        + "\n    )\n"
         for i, start in enumerate(starts)
     )
     return (

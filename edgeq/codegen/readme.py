@@ -59,8 +59,8 @@ def readme(
     ]
     sections = [
         f"# {export.name}",
-        f"A network, ready for: {prose(target)}. Built by edgeq {prose(export.version)} with "
-        f"{markdown(export.command)}. The model's SHA-256 is {markdown(export.sha256)}.",
+        f"A network, ready for: {prose(target)}. Built by edgeq {prose(export.version)}, in short "
+        f"by {markdown(export.command)}. The model's SHA-256 is {markdown(export.sha256)}.",
         "## What to do now",
         commands,
         "## What was proved",

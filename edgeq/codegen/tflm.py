@@ -317,7 +317,8 @@ def _arena(export: Export) -> str:
     else:
         lines = "".join(f"// {comment(line)}\n" for line in export.arena.lines())
         found = f"""\
-// Bytes of the tensor arena, which must be aligned to 16.
+// Bytes of TensorFlow Lite Micro's tensor arena, which must be aligned to 16. The network in C
+// (aot/) has its own: {upper}_ARENA_SIZE of {export.name}.h.
 {lines}#ifndef {upper}_TENSOR_ARENA_SIZE
 #define {upper}_TENSOR_ARENA_SIZE {export.arena.size}
 #endif

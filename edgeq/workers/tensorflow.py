@@ -123,6 +123,12 @@ def _open_saved_model(
             f"{path.name}: the SavedModel has no signature",
             hint="write it with model.export(folder), or tf.saved_model.save(..., signatures=...)",
         )
+    several = len(signatures) > 1 and SIGNATURE_KEY not in signatures
+    if signature_key is None and several:
+        raise ModelError(
+            f"{path.name}: has several signatures, and none is {SIGNATURE_KEY!r}",
+            hint=f"--signature-key takes one of: {', '.join(sorted(signatures))}",
+        )
     key = signature_key or (
         SIGNATURE_KEY if SIGNATURE_KEY in signatures else next(iter(signatures))
     )

@@ -583,6 +583,8 @@ def store(name: str, values: Any, port: Port) -> Any:
     shape = port.shape
     if values.dtype.kind not in "fiub":
         raise Problem(f"{name} holds {values.dtype}, not numbers", "np.save() numbers")
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise Problem(f"{name} holds NaN, which is no number", "check how the sample was made")
     # The batch of one and a last dimension of one may be left out, as in calibration data.
     if shape[:1] == (1,) and values.shape in (shape[1:], shape[1:-1] if shape[-1] == 1 else None):
         values = values.reshape(shape)
