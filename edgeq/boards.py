@@ -11,7 +11,7 @@ from edgeq.answers import DeviceMemory
 from edgeq.bundle import Bundle, open_bundle
 from edgeq.codegen.aot import kept_channels
 from edgeq.devices import serial_transport
-from edgeq.errors import DataError, UsageError
+from edgeq.errors import UsageError
 from edgeq.expected import Expected, expected_of
 from edgeq.flashers import firmware_image, how_to_flash
 from edgeq.graph import Graph
@@ -21,10 +21,10 @@ from edgeq.link import Limits, Trace
 from edgeq.lint import Finding
 from edgeq.measurement import Measurement
 from edgeq.outputs import Arrays, compare_outputs
-from edgeq.pipeline import Data, checked
+from edgeq.pipeline import Data, open_evaluation
 from edgeq.profile import Profile
 from edgeq.reference import layer_crcs, open_reference, reference_doubt
-from edgeq.samples import Samples, open_samples
+from edgeq.samples import Samples
 from edgeq.session import Session
 from edgeq.targets import Target, load_target
 from edgeq.tflite import read_graph
@@ -169,22 +169,11 @@ def evaluate_board(
     VerificationError: what differs is counted.
     """
     check_time_limit(time_limit)
-    if data.evaluation is None:
-        raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
     bundle = open_bundle(Path(source))
     target = target or load_target(str(bundle.manifest["target"]))
     graph = read_graph(bundle.tflite, bundle.name)
-    opened = open_samples(
-        data.evaluation,
-        graph.inputs,
-        images=data.images,
-        labels=data.labels_csv,
-        names=bundle.labels or data.class_names,
-    )
-    if not len(opened):
-        raise DataError(f"{opened.source}: no samples in it", hint="give 100 or more")
-    check_labels(opened, graph)
-    samples, lint = checked(opened, graph)
+    samples, lint = open_evaluation(data, graph, bundle.labels)
+    check_labels(samples, graph)
     expected = _expected(bundle, target, graph)
     transport = place.transport(target, bundle)
     network, reference = open_reference(bundle.tflite, graph, expected.engine)

@@ -23,7 +23,7 @@ from edgeq.bundle import is_bundle, open_bundle
 from edgeq.errors import DeviceError, EdgeqError, UsageError, VerificationError
 from edgeq.link import Trace
 from edgeq.measurement import Measurement, Results
-from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening
+from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening, evaluation_source
 from edgeq.targets import Target, is_for_microcontrollers
 
 Progress = Callable[[str, int, int], None]
@@ -132,8 +132,7 @@ def evaluate_on(
 ) -> BoardEvaluation:
     """boards.evaluate_board for a bundle, or for a model, which is built for `target` first."""
     check_time_limit(time_limit)
-    if data.evaluation is None:
-        raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
+    evaluation_source(data)
     source, recipe = Path(source), recipe or Recipe()
     if recipe.data is None:
         recipe = replace(recipe, data=replace(data, evaluation_samples=EVALUATION_SAMPLES))

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.bundle import is_bundle, open_bundle
-from edgeq.errors import UsageError
 from edgeq.graph import Graph
 from edgeq.lint import Finding, Lint
 from edgeq.models import check_ports
-from edgeq.pipeline import Data, Opening, Progress, checked, prepare
-from edgeq.samples import Samples, open_samples
+from edgeq.pipeline import Data, Opening, Progress, evaluation_source, open_evaluation, prepare
+from edgeq.samples import Samples
 from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
 from edgeq.verification import Fidelity, measure_accuracy, measure_fidelity
@@ -48,20 +47,12 @@ def evaluate(
 
     Raises DataError when there is neither a float model to compare with nor a label.
     """
-    if data.evaluation is None:
-        raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
+    evaluation_source(data)
     if is_bundle(Path(source)):
         bundle = open_bundle(Path(source))
         graph = read_graph(bundle.tflite, bundle.name)
         check_ports(graph, bundle.name)
-        samples = open_samples(
-            data.evaluation,
-            graph.inputs,
-            images=data.images,
-            labels=data.labels_csv,
-            names=bundle.labels or data.class_names,
-        )
-        judged, lint = checked(samples, graph)
+        judged, lint = open_evaluation(data, graph, bundle.labels)
         return _evaluate(bundle.name, bundle.tflite, graph, bundle.baseline, judged, lint)
     prepared = prepare(
         source,

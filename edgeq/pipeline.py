@@ -152,6 +152,28 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
     return samples, evaluation
 
 
+def evaluation_source(data: Data) -> str | Path:
+    """Where the samples to judge on are. Raises UsageError when nothing says so."""
+    if data.evaluation is None:
+        raise UsageError("no data to evaluate on", hint="--data test.npz, with a 'labels' array")
+    return data.evaluation
+
+
+def open_evaluation(data: Data, graph: Graph, names: Sequence[str] = ()) -> tuple[Samples, Lint]:
+    """The samples to judge `graph` on, as its inputs take them, and the lint that sees them.
+
+    `names` are those of the model's classes, where it brings any.
+    """
+    samples = open_samples(
+        evaluation_source(data),
+        graph.inputs,
+        images=data.images,
+        labels=data.labels_csv,
+        names=names or data.class_names,
+    )
+    return checked(samples, graph)
+
+
 def checked(samples: Samples, graph: Graph) -> tuple[Samples, Lint]:
     """The samples as the graph's inputs take them; one that cannot be right raises DataError.
 

@@ -51,9 +51,7 @@ def channels_s8(
     arrays = _arrays(op, weights, packed, (folded, multipliers, shifts))
     low, high = activation_range(op, output, str(op.options["activation"]))
     channels: Fields = (
-        ("bias", arrays[1].name),
-        ("multipliers", arrays[2].name),
-        ("shifts", arrays[3].name),
+        *_pointers(arrays),
         ("step", int(len(scales) > 1)),
         ("is_down", int((shifts < 0).all())),
         ("output_zero_point", quantization(op, output).zero_point),
@@ -83,9 +81,7 @@ def channels_s16(
     arrays = _arrays(op, weights, packed, (bias, multipliers, shifts))
     low, high = activation_range(op, output, str(op.options["activation"]))
     channels: Fields = (
-        ("bias", arrays[1].name),
-        ("multipliers", arrays[2].name),
-        ("shifts", arrays[3].name),
+        *_pointers(arrays),
         ("step", int(len(scales) > 1)),
         ("is_narrow", int(is_narrow)),
         ("output_min", low),
@@ -119,6 +115,12 @@ def _arrays(
         Array(f"{name}_multipliers", multipliers, "scale of each channel"),
         Array(f"{name}_shifts", shifts, "its shift"),
     )
+
+
+def _pointers(arrays: tuple[Array, ...]) -> Fields:
+    """The fields of what _arrays makes, but for the weights."""
+    names = ("bias", "multipliers", "shifts")
+    return tuple((name, array.name) for name, array in zip(names, arrays[1:], strict=True))
 
 
 def _bias_s16(op: Op, subgraph: Subgraph, channels: int) -> tuple[NDArray[np.int64], bool]:
