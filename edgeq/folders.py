@@ -28,6 +28,9 @@ if sys.platform != "win32":
 SCHEMA = "edgeq.bundle"
 MANIFEST = "manifest.json"
 
+TURN_LIMIT = 60.0
+"""Seconds to wait for another edgeq that replaces bundles in the same folder."""
+
 
 def bundle_with(path: Path) -> Path | None:
     """The folder of the bundle that has a file at `path`; None when that is no bundle's file."""
@@ -50,7 +53,16 @@ def _listed(folder: Path) -> set[str] | None:
 
 
 def check_place(folder: Path) -> None:
-    """Raise BundleError when a bundle at `folder` would delete anything edgeq did not write."""
+    """Raise BundleError when a bundle at `folder` would delete anything edgeq did not write.
+
+    While another edgeq writes there, it waits.
+    """
+    with _turns([folder], []):
+        _check(folder)
+
+
+def _check(folder: Path) -> None:
+    """`check_place` for who has the turn."""
     try:
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise BundleError(f"{folder}: is in the way and no folder", hint="choose another -o")
@@ -94,7 +106,7 @@ def write_folders(folders: Mapping[Path, Mapping[str, bytes]]) -> None:
         try:
             for place, files in places.items():
                 _stage(place, files, made, came)
-            with _turns(places, came):
+            with _turns([place.folder for place in places], came):
                 _swap(places)
             for place in places:
                 shutil.rmtree(place.old, ignore_errors=True)
@@ -126,7 +138,8 @@ class _Place:
 
 def _stage(place: _Place, files: Mapping[str, bytes], made: list[Path], came: list[int]) -> None:
     """Write `files` beside their place. `made` gets the folders above it that were not there."""
-    check_place(place.folder)
+    with _turns([place.folder], came):
+        _check(place.folder)
     try:
         made += [parent for parent in place.folder.parents if not parent.exists()][::-1]
         place.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +158,7 @@ def _swap(places: Iterable[_Place]) -> None:
     begun: list[_Place] = []
     try:
         for place in places:
-            check_place(place.folder)
+            _check(place.folder)
             begun.append(place)
             if place.folder.exists():
                 os.rename(place.folder, place.old)
@@ -176,18 +189,28 @@ def _put_back(place: _Place) -> bool:
 
 
 @contextlib.contextmanager
-def _turns(places: Iterable[_Place], came: list[int]) -> Iterator[None]:
+def _turns(folders: Iterable[Path], came: list[int]) -> Iterator[None]:
     """Wait for others that swap bundles there, where the system can lock folders (POSIX)."""
     with contextlib.ExitStack() as stack:
         if sys.platform != "win32":
-            for folder in sorted({place.folder.parent for place in places}):
+            for parent in sorted({folder.absolute().parent for folder in folders}):
                 with contextlib.suppress(OSError):
-                    opened = os.open(folder, os.O_RDONLY)
+                    opened = os.open(parent, os.O_RDONLY)
                     stack.callback(os.close, opened)
-                    while not _is_locked(opened):
-                        _stop_for(came)
-                        time.sleep(0.01)
+                    _wait_for(opened, parent, came)
         yield
+
+
+def _wait_for(opened: int, parent: Path, came: list[int]) -> None:
+    end = time.monotonic() + TURN_LIMIT
+    while not _is_locked(opened):
+        _stop_for(came)
+        if time.monotonic() > end:
+            raise BundleError(
+                f"{parent}: another edgeq has been writing there for {TURN_LIMIT:g} s",
+                hint="wait for it, end it, or choose another -o",
+            )
+        time.sleep(0.01)
 
 
 def _is_locked(opened: int) -> bool:

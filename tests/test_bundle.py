@@ -1,3 +1,5 @@
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeq import folders
 from edgeq.bundle import Draft, golden_files, open_bundle, write_bundle, write_bundles
 from edgeq.errors import BundleError
 from edgeq.folders import bundle_with
@@ -237,10 +240,9 @@ def test_an_interruption_at_any_time_leaves_whole_bundles_and_nothing_else(
 
 
 def test_writers_to_one_place_take_turns(tmp_path):
-    processes = [writer(tmp_path / "out", name, 40) for name in "abc"]
-    for process in processes:
-        with process:
-            assert process.wait(timeout=60) == 0
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(writer(tmp_path / "out", name, 40)) for name in "abc"]
+        assert [process.wait(timeout=60) for process in writers] == [0, 0, 0]
     assert_whole(tmp_path / "out")
 
 
@@ -308,3 +310,15 @@ def test_files_that_somebody_put_into_a_bundle_are_not_deleted(folder):
     with pytest.raises(BundleError, match="venv/mine"):
         write_bundle(folder, MANIFEST, {**FILES, "model.tflite": b"newer"})
     assert (folder / "venv" / "mine").read_text() == "precious"
+
+
+def test_one_who_keeps_a_place_to_himself_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "TURN_LIMIT", 0.2)
+    opened = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        with pytest.raises(BundleError, match="another edgeq has been writing there for 0.2 s"):
+            write_bundles(drafts(tmp_path, b"model"))
+    finally:
+        os.close(opened)
+    assert not any(tmp_path.iterdir())

@@ -2,9 +2,9 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from processes import assert_gone
 
 from edgeq.errors import DataError, EdgeqError, WorkerCrash, WorkerError, WorkerTimeout
 from edgeq.isolation import Worker
@@ -99,8 +99,7 @@ def test_a_late_answer_is_a_timeout_and_ends_the_process(patient):
     with pytest.raises(WorkerTimeout, match=r"within 0.5 s"):
         patient.call("sleep", time_limit=0.5)
     assert time.monotonic() - start < 10
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert_gone(pid)
 
 
 def test_a_class_that_is_not_there_is_an_error():
@@ -111,25 +110,13 @@ def test_a_class_that_is_not_there_is_an_error():
 def test_leaving_the_with_statement_ends_the_process():
     with Worker("test_isolation:Patient", environment=HERE) as worker:
         pid = worker.call("pid", time_limit=20)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert_gone(pid)
 
 
 def test_what_a_child_started_ends_with_it():
     with Worker("test_isolation:Patient", environment=HERE) as worker:
         pid = worker.call("breed", time_limit=20)
-    for _ in range(100):  # It is killed; whoever inherits it has to take note of that.
-        if not alive(pid):
-            break
-        time.sleep(0.05)
-    assert not alive(pid)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert_gone(pid)
 
 
 def test_a_child_that_reads_stdin_does_not_eat_its_own_calls(patient):

@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from bad_files import files
 from make_model import tiny_int8
+from processes import assert_gone
 
 
 def edgeq(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -41,8 +41,7 @@ def test_ctrl_c_in_mid_build_leaves_nothing_behind(keras_folder, tmp_path):
     assert "interrupted" in err and "Traceback" not in err
     assert files(tmp_path) == before
     for pid in map(int, children):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+        assert_gone(pid)
 
 
 def test_a_terminal_without_unicode_is_no_error(tiny_model, tmp_path):
