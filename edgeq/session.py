@@ -30,11 +30,10 @@ from edgeq.errors import (
     VerificationError,
 )
 from edgeq.expected import Expected
-from edgeq.golden import Golden
 from edgeq.harness import UNSTABLE, Harness
 from edgeq.link import Limits, Link, OutOfTime, Restarted, Trace
 from edgeq.measurement import Check, Environment, Measurement, State
-from edgeq.outputs import Arrays, Distance, compare_outputs, limits_of
+from edgeq.outputs import Arrays, Distance, compare_outputs
 from edgeq.profile import Profile, profile_of
 from edgeq.targets import Target
 from edgeq.timing import Timing, measurement_of
@@ -243,18 +242,18 @@ class Session:
         equal, worst = 0, 0.0
         for number, sample in enumerate(golden.inputs):
             got = self._harness.infer(sample)
-            distance = self._distance(golden, number, got)
+            distance = self._distance(expected, number, got)
             if distance.beyond:
                 raise self._mismatch(expected, number, got, distance.beyond)
             equal += distance.worst == 0
             worst = max(worst, distance.worst)
             if progress:
                 progress("golden check", number + 1, len(golden))
-        return Check(len(golden), equal, worst, limits_of(golden), golden.reference)
+        return Check(len(golden), equal, worst, expected.limits, golden.reference)
 
-    def _distance(self, golden: Golden, number: int, got: Arrays) -> Distance:
+    def _distance(self, expected: Expected, number: int, got: Arrays) -> Distance:
         names = [t.name for t in self._harness.facts.outputs]
-        return compare_outputs(golden.outputs[number], got, names, limits_of(golden))
+        return compare_outputs(expected.golden.outputs[number], got, names, expected.limits)
 
     def _mismatch(
         self, expected: Expected, number: int, got: Arrays, where: str
@@ -323,7 +322,7 @@ class Session:
         took = time.monotonic() - start
         after = self._state()
         if self._harness.keeps_state:  # Then outputs depend on how many inferences there were.
-            beyond = self._distance(golden, 0, self._harness.infer(golden.inputs[0])).beyond
+            beyond = self._distance(expected, 0, self._harness.infer(golden.inputs[0])).beyond
             if beyond:
                 raise VerificationError(
                     f"{self._link.name}: after timing: golden input 0, {beyond}", hint=_REBUILD
@@ -369,7 +368,7 @@ class Session:
     def _profile(self, expected: Expected, runs: int) -> Profile:
         self._check_model(expected)
         got = self._harness.infer(expected.golden.inputs[0])
-        beyond = self._distance(expected.golden, 0, got).beyond
+        beyond = self._distance(expected, 0, got).beyond
         if beyond:
             raise self._mismatch(expected, 0, got, beyond)
         most = max(1, _PROFILE_LINES * 8 // max(1, self._harness.facts.layers))
