@@ -24,7 +24,7 @@ from edgeq.errors import DeviceError, EdgeqError, UsageError, VerificationError
 from edgeq.link import Trace
 from edgeq.measurement import Measurement, Results
 from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening, evaluation_source
-from edgeq.targets import Target, is_for_microcontrollers
+from edgeq.targets import Target, is_microcontroller
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
@@ -244,7 +244,7 @@ def _is_for_boards(path: Path, place: Place) -> bool:
     if not is_bundle(path):
         return False
     named = place.port is not None or place.sim
-    return named or is_for_microcontrollers(str(open_bundle(path).manifest["engine"]))
+    return named or is_microcontroller(str(open_bundle(path).manifest.get("family")))
 
 
 def _check_options(
