@@ -19,9 +19,7 @@ from edgeq.targets import Target
 def named_devices(texts: Sequence[str], project_file: str | None) -> list[Device]:
     """The devices that a person named, in that order. Raises UsageError."""
     project = _project(project_file)
-    known = known_devices(
-        project.devices if project else {}, project.source if project else None
-    )
+    known = known_devices(project.devices if project else {}, project.source if project else None)
     found = [find_device(text, known) for text in texts]
     for device in found:
         if [d.address for d in found].count(device.address) > 1 and device.kind != "sim":
