@@ -32,6 +32,7 @@ SCHEMA_VERSION = 1
 MODEL = "model.tflite"
 BASELINE = "baseline_float32.tflite"
 FIRMWARE = "firmware/firmware.elf"
+RUNNER = "runner"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 _MAX_GOLDEN_BYTES = 2 * 1024**3
@@ -121,7 +122,7 @@ def open_bundle(folder: Path) -> Bundle:
             raise BundleError(
                 f"{folder / MANIFEST}: incomplete: does not list {name}", hint="build it again"
             )
-    for name in (BASELINE, FIRMWARE):
+    for name in (BASELINE, FIRMWARE, RUNNER):
         if name not in files and os.path.lexists(folder / name):
             raise BundleError(
                 f"{folder / name}: not in {MANIFEST}, so nothing vouches for it",

@@ -47,9 +47,21 @@ def run(
 
 
 class Process:
-    """A running program. Its output goes to a file, so that it can never block on us."""
+    """A running program. Its output goes to a file, so that it can never block on us.
 
-    def __init__(self, argv: Sequence[str], *, install: str, pass_fds: Sequence[int] = ()) -> None:
+    `stdin` and `stdout` are open descriptors in place of nothing to read and of that file, which
+    then has stderr only; they stay the caller's.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        install: str,
+        pass_fds: Sequence[int] = (),
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | None = None,
+    ) -> None:
         self.command = shlex.join(argv)
         program = shutil.which(argv[0])
         if program is None:
@@ -59,9 +71,9 @@ class Process:
         try:
             self._process = subprocess.Popen(
                 [*_dies_with_us(), program, *argv[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
+                stdin=stdin,
+                stdout=self._log if stdout is None else stdout,
+                stderr=self._log,
                 pass_fds=pass_fds,
                 start_new_session=True,  # Ctrl-C is ours to handle; and it can be ended as a group.
             )
@@ -84,6 +96,10 @@ class Process:
         # pread, since the child's writes share the file's position.
         tail = os.pread(self._log.fileno(), limit, max(0, size - limit))
         return tail.decode(errors="replace").strip()
+
+    def printed(self, limit: int) -> bytes:
+        """What it printed so far: the first `limit` bytes of it."""
+        return b"" if self._log.closed else os.pread(self._log.fileno(), limit, 0)
 
     def stop(self) -> None:
         """End it and all that it started, whatever they are doing."""
