@@ -84,3 +84,18 @@ def _aot_runner(bundle: Bundle, target: Target) -> Runner:
             hint="'edgeq build' makes it where a compiler for that processor is: edgeq doctor",
         )
     return Runner({RUNNER: bundle.runner}, (f"./{RUNNER}",))
+
+
+def _litert_runner(
+    machine: Machine,
+    facts: Facts,
+    bundle: Bundle,
+    target: Target,
+    threads: int,
+    options: MachineOptions,
+    notice: Callable[[str], None],
+) -> Runner:
+    raise UsageError(
+        f"{bundle.folder}: engine litert does not run by --device",
+        hint="build it with --engine aot, or copy the bundle there and run run.py",
+    )
