@@ -113,8 +113,13 @@ FAMILIES = {
 }
 
 
-def is_for_microcontrollers(engine: str) -> bool:
-    """Whether `engine` runs on Cortex-M, where the right bytes are TensorFlow Lite Micro's."""
+def is_microcontroller(family: str) -> bool:
+    """Whether the targets of `family` are cores without an operating system, run by firmware."""
+    return family in FAMILIES and "core" in FAMILIES[family].required
+
+
+def follows_tflm(engine: str) -> bool:
+    """Whether the right bytes of `engine` are TensorFlow Lite Micro's, wherever it runs."""
     return engine in FAMILIES["cortex-m"].engines
 
 
