@@ -409,7 +409,7 @@ bool network_open(network_t* network, const char* library, const char* name, con
     network->model.sha256 = sha256;
     network->model.inputs = inputs.order;
     network->model.outputs = outputs.order;
-    network->model.arena_size = (uint32_t)total;
+    network->model.arena_size = 0; /* of activations, which LiteRT does not tell */
     network->model.run = run;
     network->model.reset = stateful ? reset : NULL;
     return true;
