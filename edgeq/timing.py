@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from edgeq import __version__
 from edgeq.answers import DeviceMemory, Info
 from edgeq.clock import clock_doubts, clock_of
 from edgeq.expected import Expected
-from edgeq.measurement import Check, Environment, Measurement, Verdict
+from edgeq.measurement import Check, Delegated, Environment, Measurement, Verdict
 from edgeq.profile import memory_metrics
 from edgeq.stats import judge, summarize
 from edgeq.targets import Target
@@ -85,4 +86,13 @@ def measurement_of(
         environment=environment,
         first=None if timing.first is None else clock.count(timing.first),
         metrics=memory_metrics(memory),
+        delegated=_delegated(info),
     )
+
+
+def _delegated(info: Info) -> Delegated | None:
+    """How many operators XNNPACK took, where the engine says so."""
+    counts = [info.facts.get(name, "") for name in ("operators", "delegated")]
+    if not all(re.fullmatch("[0-9]{1,6}", text) for text in counts):
+        return None
+    return Delegated(*map(int, counts))
