@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeq.answers import DeviceMemory
@@ -20,13 +20,14 @@ from edgeq.interpreters import batches
 from edgeq.link import Limits, Trace
 from edgeq.lint import Finding
 from edgeq.machines import MachinePlace
-from edgeq.measurement import Measurement
+from edgeq.measurement import Measurement, Metric
 from edgeq.outputs import Arrays, compare_outputs
 from edgeq.pipeline import Data, open_evaluation
 from edgeq.profile import Profile
 from edgeq.reference import layer_crcs, open_reference, reference_doubt
 from edgeq.samples import Samples
 from edgeq.session import Session
+from edgeq.stats import slowdown
 from edgeq.targets import Target, load_target
 from edgeq.tflite import read_graph
 from edgeq.transports import Transport
@@ -149,13 +150,15 @@ def bench_board(
     warmup: int = 1,
     seconds: float = 0.0,
     profile: bool = False,
+    sustained: bool = False,
     trace: Trace | None = None,
     notice: Notice | None = None,
     progress: Progress | None = None,
 ) -> BoardRun:
     """Check the golden vectors of the bundle `source` byte for byte, then measure.
 
-    There are at least so many `runs`, and they take at least so many `seconds`. `target` is the
+    There are at least so many `runs`, and they take at least so many `seconds`; with `sustained` a
+    metric says how much slower the last tenth was than the first. `target` is the
     bundle's, where that is described by a file of the user's own.
 
     Raises DeviceError and its kin for a board that does not answer as it should, StaleFirmware
@@ -166,6 +169,9 @@ def bench_board(
     expected = _expected(bundle, target, read_graph(bundle.tflite, bundle.name))
     with place.session(target, bundle, trace=trace, notice=notice) as session:
         measurement = session.measure(expected, runs, warmup, progress, seconds=seconds)
+        if sustained:
+            slower = Metric("slowdown", slowdown(measurement.samples), "times", "lower")
+            measurement = replace(measurement, metrics=(*measurement.metrics, slower))
         layers = session.profile(expected) if profile else None
         return BoardRun(measurement, session.memory(), layers)
 

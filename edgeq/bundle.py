@@ -60,6 +60,12 @@ class Bundle:
         return path.read_bytes() if path.exists() else None
 
     @property
+    def runner(self) -> bytes | None:
+        """The program that serves the network on a phone, a Pi or this computer (engine aot)."""
+        path = self.folder / RUNNER
+        return path.read_bytes() if path.exists() else None
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes in the order of the first output; empty when not known."""
         labels = self.manifest.get("labels")

@@ -33,12 +33,16 @@ _FITS: Mapping[str, Callable[[Target], bool]] = {
 
 @dataclass(frozen=True)
 class Timed:
-    """How much to measure: `runs` at least, for `seconds` at least, after `warmup` others."""
+    """How much to measure: `runs` at least, for `seconds` at least, after `warmup` others.
+
+    `sustained`: say how much slower it got.
+    """
 
     runs: int = 50
     warmup: int = 1
     seconds: float = 0.0
     profile: bool = False
+    sustained: bool = False
 
 
 def bench_devices(
@@ -171,6 +175,7 @@ def _run_all(
                 warmup=timed.warmup,
                 seconds=timed.seconds,
                 profile=timed.profile,
+                sustained=timed.sustained,
                 trace=show if trace else None,
                 notice=tell,
                 progress=step,

@@ -128,6 +128,14 @@ def judge(samples: ArrayLike, environment: Environment | None = None) -> Verdict
     return Verdict(not found, found, tuple(n for n in notes if n))
 
 
+def slowdown(samples: ArrayLike) -> float:
+    """How many times as long the last tenth of `samples` took as the first, by their medians."""
+    data = np.asarray(samples, np.float64)
+    tenth = max(1, data.size // 10)
+    first = float(np.median(data[:tenth]))
+    return float(np.median(data[-tenth:])) / first if first else 1.0
+
+
 def _median_rank(count: int) -> tuple[int, float]:
     """The k of `median_interval` (0: none), and the probability left outside."""
     rank, outside, total = 0, 1.0, 0.0

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.errors import MissingProgram
@@ -49,8 +49,8 @@ def run(
 class Process:
     """A running program. Its output goes to a file, so that it can never block on us.
 
-    `stdin` and `stdout` are open descriptors in place of nothing to read and of that file, which
-    then has stderr only; they stay the caller's.
+    With `piped`, its stdin, stdout and stderr are the three open files `pipes` instead
+    (edgeq.transports.pipe reads them). `environment` is added to ours.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Process:
         *,
         install: str,
         pass_fds: Sequence[int] = (),
-        stdin: int = subprocess.DEVNULL,
-        stdout: int | None = None,
+        piped: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.command = shlex.join(argv)
         program = shutil.which(argv[0])
@@ -71,15 +71,30 @@ class Process:
         try:
             self._process = subprocess.Popen(
                 [*_dies_with_us(), program, *argv[1:]],
-                stdin=stdin,
-                stdout=self._log if stdout is None else stdout,
-                stderr=self._log,
+                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else self._log,
+                stderr=subprocess.PIPE if piped else subprocess.STDOUT,
+                bufsize=0,
                 pass_fds=pass_fds,
+                env={**os.environ, **environment} if environment else None,
                 start_new_session=True,  # Ctrl-C is ours to handle; and it can be ended as a group.
             )
         except OSError as e:
             self._log.close()
             raise MissingProgram(f"{program}: cannot be run: {e.strerror or e}", install) from e
+
+    @property
+    def pipes(self) -> tuple[int, int, int]:
+        """Its stdin, stdout and stderr, where it is `piped`."""
+        process = self._process
+        assert process.stdin and process.stdout and process.stderr
+        return process.stdin.fileno(), process.stdout.fileno(), process.stderr.fileno()
+
+    def end_input(self) -> None:
+        """Close its stdin."""
+        assert self._process.stdin
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
 
     def wait(self, time_limit: float) -> int | None:
         """Its exit code (negative: the signal that ended it); None when it still runs."""
@@ -97,16 +112,16 @@ class Process:
         tail = os.pread(self._log.fileno(), limit, max(0, size - limit))
         return tail.decode(errors="replace").strip()
 
-    def printed(self, limit: int) -> bytes:
-        """What it printed so far: the first `limit` bytes of it."""
-        return b"" if self._log.closed else os.pread(self._log.fileno(), limit, 0)
-
     def stop(self) -> None:
         """End it and all that it started, whatever they are doing."""
         with contextlib.suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_LIMIT)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
         self._log.close()
 
 
