@@ -58,7 +58,7 @@ class Process:
         self._log = tempfile.TemporaryFile()
         try:
             self._process = subprocess.Popen(
-                [*_dies_with_us(), program, *argv[1:]],
+                [*dies_with_us(), program, *argv[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
@@ -94,7 +94,7 @@ class Process:
         self._log.close()
 
 
-def _dies_with_us() -> list[str]:
+def dies_with_us() -> list[str]:
     """A prefix by which Linux kills the program when we are killed, and cannot do it ourselves."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
