@@ -19,9 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgeq import resources
+from edgeq.compiling import call
 from edgeq.documents import write_text
 from edgeq.errors import EdgeqError
-from edgeq.firmware import COMPILER, call
+from edgeq.firmware import COMPILER
 from edgeq.footprint import read_frames
 from edgeq.targets import Core, load_core
 

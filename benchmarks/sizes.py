@@ -31,8 +31,8 @@ from pathlib import Path
 from networks import build_for, networks
 
 from edgeq.building import Built
+from edgeq.compiling import call
 from edgeq.errors import EdgeqError
-from edgeq.firmware import call
 from edgeq.footprint import link
 
 _CODE = "tTwW"

@@ -35,7 +35,7 @@ from edgeq.models import check_ports, open_model
 from edgeq.outputs import compare_outputs, tolerances_of
 from edgeq.schemes import scheme_of
 from edgeq.stats import block_ratio, judge, summarize
-from edgeq.targets import is_for_microcontrollers
+from edgeq.targets import follows_tflm
 from edgeq.tflite import read_graph
 
 Progress = Callable[[str, int, int], None]
@@ -163,7 +163,7 @@ def _check_exactly(subject: Subject, graph: Graph, bundle: Bundle) -> None:
     assert golden is not None
     if not golden.exact:
         return
-    if is_for_microcontrollers(str(bundle.manifest["engine"])):
+    if follows_tflm(str(bundle.manifest["engine"])):
         if not has_tflm():
             return
         network = tflm(subject.tflite, graph)

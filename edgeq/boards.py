@@ -1,10 +1,10 @@
-"""A bundle on a microcontroller, real or emulated: outputs first, then counts."""
+"""A bundle on a device, a microcontroller or a computer: outputs first, then counts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeq.answers import DeviceMemory
@@ -19,13 +19,15 @@ from edgeq.inputs import stored_inputs
 from edgeq.interpreters import batches
 from edgeq.link import Limits, Trace
 from edgeq.lint import Finding
-from edgeq.measurement import Measurement
+from edgeq.machines import MachinePlace
+from edgeq.measurement import Measurement, Metric
 from edgeq.outputs import Arrays, compare_outputs
 from edgeq.pipeline import Data, open_evaluation
 from edgeq.profile import Profile
 from edgeq.reference import layer_crcs, open_reference, reference_doubt
 from edgeq.samples import Samples
 from edgeq.session import Session
+from edgeq.stats import slowdown
 from edgeq.targets import Target, load_target
 from edgeq.tflite import read_graph
 from edgeq.transports import Transport
@@ -71,12 +73,27 @@ class Place:
                 hint="name the board's port with --port; 'edgeq targets' lists the virtual boards",
             )
 
-    def transport(self, target: Target, bundle: Bundle) -> Transport:
-        """The way to `target`'s board. Raises UsageError."""
+    def session(
+        self,
+        target: Target,
+        bundle: Bundle,
+        *,
+        limits: Limits | None = None,
+        trace: Trace | None = None,
+        notice: Notice | None = None,
+    ) -> Session:
+        """A session with `target`'s board, to be opened. Raises UsageError."""
+        transport = self._transport(target, bundle)
+        return Session(target, transport, limits=limits, trace=trace, notice=notice)
+
+    def _transport(self, target: Target, bundle: Bundle) -> Transport:
         self.check(target)
         if self.port is not None:
             return serial_transport(target, self.port, self.baud or BAUD)
         return SimulatorTransport(target, firmware_image(bundle))
+
+
+AnyPlace = Place | MachinePlace
 
 
 def check_time_limit(seconds: float) -> None:
@@ -102,9 +119,10 @@ class BoardEvaluation:
     """All samples of a data set on one device, beside the host's reference.
 
     `equal` is how many gave the reference's outputs, byte for byte; `first_difference` says which
-    sample did not, and where. `max_difference` is in steps of an integer output, None where no
-    number says it (another type or shape, NaN). `accuracy` (0 to 1) is the device's, None without
-    labels or scores of classes; `findings` is what looks wrong in the samples.
+    sample was further away than `tolerance`, one for each output, allows, and where.
+    `max_difference` is in steps of an integer output, None where no number says it (another type
+    or shape, NaN). `accuracy` (0 to 1) is the device's, None without labels or scores of classes;
+    `findings` is what looks wrong in the samples.
     """
 
     model: str
@@ -118,25 +136,30 @@ class BoardEvaluation:
     max_difference: float | None
     reference: str
     first_difference: str | None
+    tolerance: tuple[float, ...]
     accuracy: float | None
     findings: tuple[Finding, ...] = ()
 
 
 def bench_board(
     source: str | Path,
-    place: Place,
+    place: AnyPlace,
     *,
     target: Target | None = None,
     runs: int = 50,
     warmup: int = 1,
+    seconds: float = 0.0,
     profile: bool = False,
+    sustained: bool = False,
     trace: Trace | None = None,
     notice: Notice | None = None,
     progress: Progress | None = None,
 ) -> BoardRun:
     """Check the golden vectors of the bundle `source` byte for byte, then measure.
 
-    `target` is the bundle's, where that is described by a file of the user's own.
+    There are at least so many `runs`, and they take at least so many `seconds`; with `sustained` a
+    metric says how much slower the last tenth was than the first. `target` is the
+    bundle's, where that is described by a file of the user's own.
 
     Raises DeviceError and its kin for a board that does not answer as it should, StaleFirmware
     for one that runs another model, VerificationError before any timing for wrong outputs.
@@ -144,9 +167,11 @@ def bench_board(
     bundle = open_bundle(Path(source))
     target = target or load_target(str(bundle.manifest["target"]))
     expected = _expected(bundle, target, read_graph(bundle.tflite, bundle.name))
-    transport = place.transport(target, bundle)
-    with Session(target, transport, trace=trace, notice=notice) as session:
-        measurement = session.measure(expected, runs, warmup, progress)
+    with place.session(target, bundle, trace=trace, notice=notice) as session:
+        measurement = session.measure(expected, runs, warmup, progress, seconds=seconds)
+        if sustained:
+            slower = Metric("slowdown", slowdown(measurement.samples), "times", "lower")
+            measurement = replace(measurement, metrics=(*measurement.metrics, slower))
         layers = session.profile(expected) if profile else None
         return BoardRun(measurement, session.memory(), layers)
 
@@ -154,7 +179,7 @@ def bench_board(
 def evaluate_board(
     source: str | Path,
     data: Data,
-    place: Place,
+    place: AnyPlace,
     *,
     target: Target | None = None,
     time_limit: float = SAMPLE_LIMIT,
@@ -175,15 +200,15 @@ def evaluate_board(
     samples, lint = open_evaluation(data, graph, bundle.labels)
     check_labels(samples, graph)
     expected = _expected(bundle, target, graph)
-    transport = place.transport(target, bundle)
     network, reference = open_reference(bundle.tflite, graph, expected.engine)
     doubt = reference_doubt(expected.engine)
     if notice and doubt:
         notice(doubt)
     limits = Limits(inference=time_limit)
-    with network, Session(target, transport, limits=limits, trace=trace, notice=notice) as session:
+    opened = place.session(target, bundle, limits=limits, trace=trace, notice=notice)
+    with network, opened as session:
         session.check_model(expected)
-        tally = _Tally(samples, graph)
+        tally = _Tally(samples, graph, expected.limits)
         stored = (stored_inputs(s, graph.inputs) for s in samples)
         for batch in batches(stored, network.batch):
             for sample, wanted in zip(batch, network.infer("run", batch), strict=True):
@@ -204,6 +229,7 @@ def evaluate_board(
             max_difference=tally.worst if math.isfinite(tally.worst) else None,
             reference=reference,
             first_difference=tally.first,
+            tolerance=expected.limits,
             accuracy=tally.accuracy,
             findings=tuple(lint.data_findings()),
         )
@@ -222,10 +248,11 @@ def _expected(bundle: Bundle, target: Target, graph: Graph) -> Expected:
 class _Tally:
     """Counts over the samples, in their order."""
 
-    def __init__(self, samples: Samples, graph: Graph) -> None:
+    def __init__(self, samples: Samples, graph: Graph, limits: Sequence[float]) -> None:
         self.count = self.equal = 0
         self.worst = 0.0
         self.first: str | None = None
+        self._limits = limits
         self._samples = samples
         self._names = [port.name for port in graph.outputs]
         self._right = 0
@@ -235,7 +262,7 @@ class _Tally:
     def add(self, wanted: Arrays, got: Arrays) -> bool:
         """Take the outputs of the next sample; whether they are the first that differ."""
         number = self.count
-        distance = compare_outputs(wanted, got, self._names, (0.0,) * len(self._names))
+        distance = compare_outputs(wanted, got, self._names, self._limits)
         self.count += 1
         self.equal += distance.worst == 0
         self.worst = max(self.worst, distance.worst)

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena, find_arena
-from edgeq.bundle import BASELINE, FIRMWARE, MODEL, Draft, golden_files, write_bundles
+from edgeq.bundle import BASELINE, FIRMWARE, MODEL, RUNNER, Draft, golden_files, write_bundles
 from edgeq.codegen import Export, generate
 from edgeq.codegen.aot import Compiled, compile_graph
 from edgeq.codegen.facts import Footprint
@@ -20,15 +20,17 @@ from edgeq.complexity import live_bytes
 from edgeq.conversion import Conversion
 from edgeq.documents import printable
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
-from edgeq.firmware import Firmware, build_firmware, find_port, has_compiler
+from edgeq.firmware import COMPILER, Firmware, build_firmware, find_port, has_compiler
 from edgeq.folders import check_place
 from edgeq.footprint import measure
 from edgeq.manifest import describe
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
 from edgeq.reference import golden_count, make_golden
+from edgeq.runner import CompiledRunner, build_runner, runner_arch
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.targets import Target
+from edgeq.toolchains import find_toolchain, how_to_install
 from edgeq.verification import Gates, Verification, find_violations, verify, violation_table
 from edgeq.verification.proof import fresh_inputs
 
@@ -37,9 +39,9 @@ from edgeq.verification.proof import fresh_inputs
 class Built:
     """One finished bundle, and what was proved on the way.
 
-    `arena` is TensorFlow Lite Micro's, `compiled` the network in C, for microcontrollers;
-    `footprint` what that takes of the core, measured where its compiler was there. `notes` are
-    limits of the engine that concern operators of this model, by operator.
+    `arena` is TensorFlow Lite Micro's, for microcontrollers; `compiled` the network in C, for these
+    and for engine aot; `footprint` what that takes of the core, measured where its compiler was
+    there. `notes` are limits of the engine that concern operators of this model, by operator.
     """
 
     target: Target
@@ -51,13 +53,22 @@ class Built:
     compiled: Compiled | None
     footprint: Footprint | None
     firmware: Firmware | None
+    runner: CompiledRunner | None
     notes: dict[str, str]
 
     @property
-    def lacks_compiler(self) -> bool:
-        """Whether firmware for this target is missing only for want of arm-none-eabi-gcc."""
-        can = self.engine == "aot" and self.compiled is not None
-        return can and find_port(self.target) is not None and not has_compiler()
+    def missing(self) -> str | None:
+        """What this bundle lacks only for want of a compiler, and how to get that: a sentence."""
+        if self.engine != "aot" or self.compiled is None or self.firmware or self.runner:
+            return None
+        if self.target.core is not None:
+            if find_port(self.target) is None:
+                return None
+            return f"no firmware image: {COMPILER} is not installed (edgeq doctor has the line)"
+        arch = runner_arch(self.target)
+        if arch is None:
+            return "no runner: it runs on Linux, and this computer has another system or processor"
+        return f"no runner: no C compiler for {arch} is installed: {how_to_install(arch)}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,8 @@ class _Plan:
 
     `arena` is TensorFlow Lite Micro's, `compiled` the network in C by engine aot; each None where
     the target has no use for it, or the engine cannot run the model. `firmware` serves the
-    compiled network on a serial line; None without a port for the target or without the compiler.
+    compiled network on a serial line, `runner` on its standard input and output; None where the
+    other one does, without a port for the target or without a compiler.
     """
 
     target: Target
@@ -76,6 +88,7 @@ class _Plan:
     compiled: Compiled | None
     footprint: Footprint | None
     firmware: Firmware | None
+    runner: CompiledRunner | None
     notes: dict[str, str]
 
 
@@ -98,7 +111,7 @@ def build(
     """Open, calibrate, convert, prove, and write a bundle for each of `targets`.
 
     Each bundle is the folder `output`/<target>. `labels` are the classes' names, `layers` adds a
-    table of errors by layer to the proof. With `mlperf`, one of firmware.BENCHMARKS, firmware
+    table of errors by layer to the proof. With `mlperf`, one of compiling.BENCHMARKS, firmware
     answers MLPerf Tiny's runner as that benchmark's device. All bundles are written, or none: not
     until every target has passed, and when one cannot be written, those of the others stay as
     they were.
@@ -140,6 +153,7 @@ def build(
             plan.compiled,
             plan.footprint,
             plan.firmware,
+            plan.runner,
             plan.notes,
         )
         for plan, draft in zip(plans, drafts, strict=True)
@@ -245,27 +259,48 @@ def _plan(
         tflite=tflite,
         sha256=hashlib.sha256(tflite).hexdigest(),
         labels=tuple(labels),
-        command=_command(prepared, target, data, mlperf),
+        command=_command(prepared, target, engine, data, mlperf),
         version=__version__,
         golden=make_golden(tflite, graph, engine, inputs),
-        has_baseline=_keeps_baseline(prepared, target),
+        has_baseline=_keeps_baseline(prepared, target, engine),
         takes_images=data.images is not None,
     )
     arena = compiled = footprint = None
-    if target.core is not None:
-        if not find_gaps(graph, load_table("tflm")):
-            arena = find_arena(tflite, graph, target.core, inputs[0])
-            export = replace(export, arena=arena)
-        if not find_gaps(graph, load_table("aot")):
-            compiled = compile_graph(export, target.core)
+    if target.core is not None and not find_gaps(graph, load_table("tflm")):
+        arena = find_arena(tflite, graph, target.core, inputs[0])
+        export = replace(export, arena=arena)
+    in_c = target.core is not None or engine == "aot"
+    if in_c and not find_gaps(graph, load_table("aot")):
+        compiled = compile_graph(export, target.core)
+    if in_c:
         _check_memory(target, engine, export, compiled)
-        if compiled is not None:
-            footprint = measure(export, compiled, target.core)
-    firmware = None
-    board = find_port(target)
-    if engine == "aot" and compiled is not None and board is not None and has_compiler():
-        firmware = build_firmware(target, board, export, compiled, mlperf)
-    return _Plan(target, engine, export, arena, compiled, footprint, firmware, notes(graph, table))
+    if target.core is not None and compiled is not None:
+        footprint = measure(export, compiled, target.core)
+    firmware = runner = None
+    if engine == "aot" and compiled is not None:
+        firmware = _firmware(target, export, compiled, mlperf)
+        runner = _runner(target, export, compiled, mlperf)
+    found = notes(graph, table)
+    return _Plan(target, engine, export, arena, compiled, footprint, firmware, runner, found)
+
+
+def _firmware(
+    target: Target, export: Export, compiled: Compiled, mlperf: str | None
+) -> Firmware | None:
+    port = find_port(target)
+    if port is None or not has_compiler():
+        return None
+    return build_firmware(target, port, export, compiled, mlperf)
+
+
+def _runner(
+    target: Target, export: Export, compiled: Compiled, mlperf: str | None
+) -> CompiledRunner | None:
+    arch = runner_arch(target)
+    toolchain = find_toolchain(arch) if arch else None
+    if arch is None or toolchain is None:
+        return None
+    return build_runner(target, arch, toolchain, export, compiled, mlperf)
 
 
 def _check_memory(target: Target, engine: str, export: Export, compiled: Compiled | None) -> None:
@@ -287,9 +322,10 @@ def _check_memory(target: Target, engine: str, export: Export, compiled: Compile
         )
 
 
-def _keeps_baseline(prepared: Prepared, target: Target) -> bool:
+def _keeps_baseline(prepared: Prepared, target: Target, engine: str) -> bool:
     is_float = prepared.conversion.scheme == "float32"
-    return target.runs_python and not is_float and not prepared.model.is_quantized
+    runs = target.runs_python and engine == "litert"
+    return runs and not is_float and not prepared.model.is_quantized
 
 
 def _draft(
@@ -306,6 +342,7 @@ def _draft(
         plan.compiled,
         plan.footprint,
         plan.firmware,
+        plan.runner,
         export.labels,
         data.images,
     )
@@ -320,19 +357,25 @@ def _draft(
             plan.footprint,
             proof=verification.lines(),
             litert_version=version("ai-edge-litert"),
-            has_firmware=plan.firmware is not None,
+            is_served=plan.firmware is not None or plan.runner is not None,
         )
     )
     if plan.firmware is not None:
         files[FIRMWARE] = plan.firmware.image
+    if plan.runner is not None:
+        files[RUNNER] = plan.runner.program
     return Draft(output / plan.target.name, manifest, files)
 
 
-def _command(prepared: Prepared, target: Target, data: Data, mlperf: str | None) -> str:
+def _command(
+    prepared: Prepared, target: Target, engine: str, data: Data, mlperf: str | None
+) -> str:
     """What was built, as a command; file names without folders, so that the same input gives the
     same bytes wherever it lies."""
     words = ["edgeq", "build", prepared.model.source, "--target", target.name]
     words += ["--scheme", prepared.conversion.scheme]
+    if engine != target.default_engine:
+        words += ["--engine", engine]
     if prepared.calibration is not None and data.calibration is not None:
         words += ["--calibration-data", printable(Path(str(data.calibration)).name)]
     if data.evaluation is not None:

@@ -32,6 +32,7 @@ SCHEMA_VERSION = 1
 MODEL = "model.tflite"
 BASELINE = "baseline_float32.tflite"
 FIRMWARE = "firmware/firmware.elf"
+RUNNER = "runner"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 _MAX_GOLDEN_BYTES = 2 * 1024**3
@@ -56,6 +57,12 @@ class Bundle:
     def baseline(self) -> bytes | None:
         """The float32 model of the same network, in bundles for computers that can run it."""
         path = self.folder / BASELINE
+        return path.read_bytes() if path.exists() else None
+
+    @property
+    def runner(self) -> bytes | None:
+        """The program that serves the network on a phone, a Pi or this computer (engine aot)."""
+        path = self.folder / RUNNER
         return path.read_bytes() if path.exists() else None
 
     @property
@@ -121,7 +128,7 @@ def open_bundle(folder: Path) -> Bundle:
             raise BundleError(
                 f"{folder / MANIFEST}: incomplete: does not list {name}", hint="build it again"
             )
-    for name in (BASELINE, FIRMWARE):
+    for name in (BASELINE, FIRMWARE, RUNNER):
         if name not in files and os.path.lexists(folder / name):
             raise BundleError(
                 f"{folder / name}: not in {MANIFEST}, so nothing vouches for it",

@@ -24,7 +24,7 @@ from edgeq.errors import DeviceError, EdgeqError, UsageError, VerificationError
 from edgeq.link import Trace
 from edgeq.measurement import Measurement, Results
 from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening, evaluation_source
-from edgeq.targets import Target, is_for_microcontrollers
+from edgeq.targets import Target, is_microcontroller
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
@@ -92,7 +92,7 @@ def bench_all(
     on_boards: list[BoardRun] = []
     here: list[Measurement] = []
     paths = [Path(source) for source in sources]
-    with _bundles(paths, targets, recipe, notice, progress) as found:
+    with bundles_of(paths, targets, recipe, notice, progress) as found:
         for (path, target), on_board in zip(found, boards, strict=True):
             try:
                 if on_board:
@@ -149,7 +149,7 @@ def evaluate_on(
         )
     place = place or Place()
     _check_targets(targets, place, recipe)
-    with _bundles([source], targets, recipe, notice, progress) as found:
+    with bundles_of([source], targets, recipe, notice, progress) as found:
         path, described = found[0]
         return evaluate_board(
             path,
@@ -164,14 +164,18 @@ def evaluate_on(
 
 
 @contextlib.contextmanager
-def _bundles(
+def bundles_of(
     sources: Sequence[Path],
     targets: Sequence[Target],
     recipe: Recipe,
     notice: Notice | None,
     progress: Progress | None,
 ) -> Iterator[list[tuple[Path, Target | None]]]:
-    """`sources` as they are, or what is built of the one among them for each of `targets`."""
+    """`sources` as they are, or what is built of the one among them for each of `targets`.
+
+    With each its target where the caller knows it; what is built for nobody to keep is gone
+    afterwards.
+    """
     if not targets:
         yield [(source, None) for source in sources]
         return
@@ -240,7 +244,7 @@ def _is_for_boards(path: Path, place: Place) -> bool:
     if not is_bundle(path):
         return False
     named = place.port is not None or place.sim
-    return named or is_for_microcontrollers(str(open_bundle(path).manifest["engine"]))
+    return named or is_microcontroller(str(open_bundle(path).manifest.get("family")))
 
 
 def _check_options(

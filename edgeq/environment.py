@@ -107,6 +107,11 @@ def busy_seconds(root: Path = ROOT) -> float | None:
     return sum(c or 0.0 for c in counts) / os.sysconf("SC_CLK_TCK")
 
 
+def arm_core(part: int) -> str:
+    """The name of Arm Ltd's core with this part number in its Main ID register."""
+    return _ARM_CORES.get(part, f"Arm core {part:#x}")
+
+
 _CPUS = "sys/devices/system/cpu"
 
 
@@ -126,7 +131,7 @@ def _cpu(root: Path) -> str | None:
     if not names or names[0].startswith("ARM"):  # 32-bit Arm: "ARMv7 Processor rev 3 (v7l)".
         arm = any(key == "CPU implementer" and value.strip() == "0x41" for key, value in fields)
         parts = [_integer(value, base=16) for key, value in fields if key == "CPU part"]
-        cores = [_ARM_CORES.get(part or 0, f"Arm core {part:#x}") for part in parts if arm]
+        cores = [arm_core(part) for part in parts if arm and part is not None]
         names = cores or names
     return " + ".join(dict.fromkeys(names)) or None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeq.answers import Info, ModelFacts
 from edgeq.bundle import Bundle
 from edgeq.golden import Golden
-from edgeq.outputs import Arrays
+from edgeq.outputs import Arrays, limits_of, tolerances_of
 
 LayerCrcs = Callable[[Arrays, Arrays], Sequence[int | None] | None]
 
@@ -30,6 +30,14 @@ class Expected:
     golden: Golden
     how_to_flash: str
     layer_crcs: LayerCrcs | None = None
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """How far each output may be from the golden one: not at all, but for LiteRT's kernels,
+        which differ from version to version and from processor to processor."""
+        if self.engine == "litert":
+            return tolerances_of(self.golden)
+        return limits_of(self.golden)
 
     def difference(self, info: Info, model: ModelFacts, target: str) -> str | None:
         """ "engine tflm for b, not engine aot for a": what else a device for `target` runs."""

@@ -7,7 +7,6 @@ the same compiler makes the same bytes anywhere.
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -16,28 +15,13 @@ from pathlib import Path
 from edgeq import resources
 from edgeq.codegen.aot import Compiled
 from edgeq.codegen.facts import Export
+from edgeq.compiling import HEADER, call, header
 from edgeq.documents import decode, read_toml
-from edgeq.errors import ConversionError, DoesNotFit, EdgeqError
+from edgeq.errors import EdgeqError
 from edgeq.targets import Core, Target, load_core
-from edgeq.transports.process import run
 
 COMPILER = "arm-none-eabi-gcc"
-COMPILE_LIMIT = 120.0
-_OUTPUT_LIMIT = 1 << 24
-"""Bytes; a disassembly is long."""
-FIRMWARE_VERSION = 1
-"""Of what edgeq_firmware.h must define; runtime/ports/main.c checks it."""
-
-BENCHMARKS = {
-    "kws01": "eq_input_raw",
-    "vww01": "eq_input_uint8",
-    "ic01": "eq_input_uint8",
-    "ad01": "eq_input_float32",
-}
-"""MLPerf Tiny's IDs, and how each one's runner gives the input (runtime/PROTOCOL.md)."""
-
 _FLAGS = ("-std=c99", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
-_INSTALL = "edgeq doctor has the line that installs it"
 
 
 @dataclass(frozen=True)
@@ -82,8 +66,8 @@ def build_firmware(
 ) -> Firmware:
     """Compile and link the network with the harness and `port`.
 
-    With `mlperf`, one of BENCHMARKS, MLPerf Tiny's runner takes it for that benchmark's device.
-    Raises DoesNotFit when the linker runs out of flash or RAM, MissingProgram without the
+    With `mlperf`, one of compiling.BENCHMARKS, MLPerf Tiny's runner takes it for that benchmark's
+    device. Raises DoesNotFit when the linker runs out of flash or RAM, MissingProgram without the
     compiler, ConversionError for anything else that the compiler says.
     """
     core = load_core(port.core)
@@ -91,34 +75,11 @@ def build_firmware(
         folder = Path(name)
         for file, text in compiled.files.items():
             (folder / file).write_text(text, encoding="utf-8")
-        (folder / "edgeq_firmware.h").write_text(_header(target, export, mlperf), encoding="utf-8")
+        (folder / HEADER).write_text(header(target, export, mlperf), encoding="utf-8")
         objects = [compile_source(folder, source, core) for source in compiled.sources]
         image = folder / "firmware.elf"
         call(_link_line(folder, port, core, objects, image), target)
         return Firmware(image.read_bytes(), compiler_version())
-
-
-def _header(target: Target, export: Export, mlperf: str | None) -> str:
-    name = export.name
-    inputs = sum(port.tensor.bytes for port in export.graph.inputs)
-    lines = [
-        f'#include "{name}.h"',
-        f"#define EDGEQ_FIRMWARE_VERSION {FIRMWARE_VERSION}",
-        f"#define EDGEQ_MODEL {name}_model",
-        f"#define EDGEQ_ARENA_SIZE {name.upper()}_ARENA_SIZE",
-        f"#define EDGEQ_INPUT_BYTES {inputs}",
-        '#define EDGEQ_ENGINE "aot"',
-        f'#define EDGEQ_TARGET "{target.name}"',
-    ]
-    if mlperf is not None:
-        lines += [
-            f'#define EDGEQ_BENCHMARK "{mlperf}"',
-            f"#define EDGEQ_INPUT {BENCHMARKS[mlperf]}",
-        ]
-        if BENCHMARKS[mlperf] == "eq_input_float32":
-            elements = math.prod(export.graph.inputs[0].tensor.shape)
-            lines.append(f"#define EDGEQ_DB_BYTES {4 * elements}")
-    return "".join(f"{line}\n" for line in lines)
 
 
 def compile_source(folder: Path, source: str, core: Core, *options: str) -> Path:
@@ -148,20 +109,3 @@ def _link_line(folder: Path, port: Port, core: Core, objects: list[Path], image:
         *("-T", str(runtime / port.linker_script)),
         *("-o", str(image)),
     ]
-
-
-def call(argv: list[str], target: Target | None = None) -> str:
-    """What a program of the toolchain prints. Raises as build_firmware does."""
-    done = run(argv, install=_INSTALL, time_limit=COMPILE_LIMIT, output_limit=_OUTPUT_LIMIT)
-    if done.code == 0:
-        return done.output
-    overflow = [line for line in done.output.splitlines() if "overflowed by" in line]
-    if overflow and target is not None:
-        raise DoesNotFit(
-            f"the firmware does not fit {target.name}: {overflow[0].split(': ')[-1]}",
-            hint="use fewer channels or smaller inputs, or a target with more memory",
-        )
-    raise ConversionError(
-        f"{argv[0]} could not build the firmware:\n{done.output[-1500:]}",
-        hint="another version of the compiler may help: edgeq doctor",
-    )

@@ -298,6 +298,8 @@ def firmware_image(bundle: Bundle) -> Path:
 
 def how_to_flash(target: Target, bundle: str) -> str:
     """The command that brings a bundle's firmware onto the board, for hints."""
+    if target.core is None:
+        return f"build it again: what runs on the device was not made of {bundle}"
     if target.flasher is None:
         return f"build it again, and run it: edgeq bench {bundle} --sim"
     return f"edgeq flash {bundle}"

@@ -18,8 +18,9 @@ from pathlib import Path
 from edgeq.codegen.aot import Compiled
 from edgeq.codegen.facts import Export, Footprint
 from edgeq.codegen.readme import FLAGS
+from edgeq.compiling import call
 from edgeq.errors import ConversionError, MissingProgram
-from edgeq.firmware import COMPILER, call, compile_source, compiler_version
+from edgeq.firmware import COMPILER, compile_source, compiler_version
 from edgeq.targets import Core
 
 _TOOL = COMPILER.removesuffix("gcc")

@@ -11,7 +11,14 @@ from typing import Any
 
 from edgeq import __version__
 from edgeq.arena import Arena
-from edgeq.bundle import FIRMWARE, GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, SCHEMA_VERSION
+from edgeq.bundle import (
+    FIRMWARE,
+    GOLDEN_INPUTS,
+    GOLDEN_OUTPUTS,
+    MODEL,
+    RUNNER,
+    SCHEMA_VERSION,
+)
 from edgeq.codegen.aot import Compiled
 from edgeq.codegen.facts import Footprint
 from edgeq.complexity import live_bytes, parameters, total_macs
@@ -22,6 +29,7 @@ from edgeq.golden import Golden
 from edgeq.graph import Port
 from edgeq.images import ImageOptions
 from edgeq.pipeline import Prepared
+from edgeq.runner import CompiledRunner
 from edgeq.targets import Target
 from edgeq.verification import Verification
 
@@ -36,6 +44,7 @@ def describe(
     compiled: Compiled | None,
     footprint: Footprint | None,
     firmware: Firmware | None,
+    runner: CompiledRunner | None,
     labels: Sequence[str],
     images: ImageOptions | None,
 ) -> dict[str, Any]:
@@ -100,6 +109,7 @@ def describe(
             "footprint": footprint and asdict(footprint),
         },
         "firmware": firmware and {"file": FIRMWARE, "compiler": firmware.compiler},
+        "runner": runner and {"file": RUNNER, "arch": runner.arch, "compiler": runner.compiler},
         "proof": {
             "fully_integer": verification.is_integer,
             "fidelity": [encode(f) for f in verification.fidelity],

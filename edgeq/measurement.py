@@ -120,7 +120,8 @@ class State:
 
     `frequency_khz` is the fastest core's, `temperature_c` the hottest processor sensor's and
     `load_average` the last minute's. `x86_throttle_count` counts since boot;
-    `pi_throttled` is `vcgencmd get_throttled` as a number.
+    `pi_throttled` is `vcgencmd get_throttled` as a number, `thermal_status` Android's, from 0
+    (none) to 6 (shutdown).
     """
 
     frequency_khz: int | None = None
@@ -128,6 +129,8 @@ class State:
     load_average: float | None = None
     x86_throttle_count: int | None = None
     pi_throttled: int | None = None
+    thermal_status: int | None = None
+    battery_percent: float | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ class Environment:
 
     `cores` are those that the process may use. `processor_share` is the CPU time of the timed
     process over the time that passed; `busy_elsewhere` is how many cores all other work kept
-    busy meanwhile, on average.
+    busy meanwhile, on average. `abi` and `sdk` are Android's; `pinned` are the cores that the
+    process was kept on, as a list ("4-7"); `emulator` is the program that stood for the processor.
     """
 
     device: str | None = None
@@ -153,6 +157,11 @@ class Environment:
     edgeq_version: str | None = None
     processor_share: float | None = None
     busy_elsewhere: float | None = None
+    soc: str | None = None
+    abi: str | None = None
+    sdk: int | None = None
+    pinned: str | None = None
+    emulator: str | None = None
     before: State = State()
     after: State = State()
 

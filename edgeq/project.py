@@ -14,6 +14,7 @@ from typing import Any
 from edgeq.documents import decode, read_text, read_toml
 from edgeq.errors import UsageError
 from edgeq.graph import Port
+from edgeq.labs import DeviceSettings
 from edgeq.targets import is_path
 
 FILE_NAME = "edgeq.toml"
@@ -67,7 +68,7 @@ class Project:
 
     `targets` are names or paths, `labels` the classes' names in order, and `output_names` are
     new names by the old or in order, as open_model() takes them. A `scheme` or `engine` of None
-    means the default.
+    means the default. `devices` are for edgeq.labs.known_devices.
     """
 
     source: Path
@@ -84,6 +85,7 @@ class Project:
     input: InputSettings = InputSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    devices: Mapping[str, DeviceSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class _Document:
     input: InputSettings = InputSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    devices: dict[str, DeviceSettings] = field(default_factory=dict)
 
 
 _SECTIONS: dict[str, type] = {
@@ -155,6 +158,7 @@ def load_project(path: Path) -> Project:
             data=_beside(folder, document.evaluation.data),
             labels=_beside(folder, document.evaluation.labels),
         ),
+        devices={name: _device(folder, table) for name, table in document.devices.items()},
     )
 
 
@@ -271,6 +275,12 @@ def _check_limits(settings: EvaluationSettings, path: Path) -> None:
 def _beside(folder: Path, text: str | None) -> str | None:
     """The path `text` (it may end in :function) from the project's `folder`."""
     return None if text is None else str(folder / text)
+
+
+def _device(folder: Path, table: DeviceSettings) -> DeviceSettings:
+    if table.target is None or not is_path(table.target):
+        return table
+    return dataclasses.replace(table, target=str(folder / table.target))
 
 
 def _labels(labels: tuple[str, ...] | str, folder: Path, path: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from edgeq.graph import Graph
 from edgeq.integers import find_violations
 from edgeq.interpreters import Arrays, Network, has_tflm, litert, run, tflm
 from edgeq.operators import find_gaps, load_table
-from edgeq.targets import is_for_microcontrollers
+from edgeq.targets import follows_tflm
 
 MOST = 8
 FEWEST = 2
@@ -41,13 +41,13 @@ def make_golden(tflite: bytes, graph: Graph, engine: str, inputs: Sequence[Array
     different ways.
     """
     exact = not find_violations(graph)
-    is_micro = is_for_microcontrollers(engine)
-    if is_micro and not find_gaps(graph, load_table("tflm")):
+    as_tflm = follows_tflm(engine)
+    if as_tflm and not find_gaps(graph, load_table("tflm")):
         with tflm(tflite, graph) as network:
             outputs = list(run(network, inputs))
         reference = _tflm_title()
     else:
-        kernels, exact = "reference", exact and not is_micro
+        kernels, exact = "reference", exact and not as_tflm
         try:
             outputs = _run_litert(tflite, kernels, inputs)
         except WorkerTimeout:
@@ -68,7 +68,7 @@ def open_reference(
     For "aot" and "tflm" it is TensorFlow Lite Micro; without the tflite-micro wheel, or for an
     operator that TFLM lacks, LiteRT's reference kernels, which round in other places.
     """
-    has_reference = is_for_microcontrollers(engine) and has_tflm()
+    has_reference = follows_tflm(engine) and has_tflm()
     if has_reference and not find_gaps(graph, load_table("tflm")):
         return tflm(tflite, graph, all_tensors=all_tensors), _tflm_title()
     title = f"LiteRT {version('ai-edge-litert')} reference kernels"
@@ -77,7 +77,7 @@ def open_reference(
 
 def reference_doubt(engine: str) -> str | None:
     """Why a device that runs `engine` may differ from the reference here and yet be right."""
-    if has_tflm() or not is_for_microcontrollers(engine):
+    if has_tflm() or not follows_tflm(engine):
         return None
     return (
         "the tflite-micro package is not installed: LiteRT's reference kernels, which round in "

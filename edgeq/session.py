@@ -14,6 +14,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -29,11 +30,10 @@ from edgeq.errors import (
     VerificationError,
 )
 from edgeq.expected import Expected
-from edgeq.golden import Golden
 from edgeq.harness import UNSTABLE, Harness
 from edgeq.link import Limits, Link, OutOfTime, Restarted, Trace
-from edgeq.measurement import Check, Measurement
-from edgeq.outputs import Arrays, Distance, compare_outputs, limits_of
+from edgeq.measurement import Check, Environment, Measurement, State
+from edgeq.outputs import Arrays, Distance, compare_outputs
 from edgeq.profile import Profile, profile_of
 from edgeq.targets import Target
 from edgeq.timing import Timing, measurement_of
@@ -53,6 +53,18 @@ _BLOCK_SECONDS = 3.0
 """Of inferences that one exchange asks for: what is damaged has to be measured again."""
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What runs the harness, where that is a computer: what it says of itself, and its state now.
+
+    `notes` are what a reader of its results should know.
+    """
+
+    environment: Environment
+    state: Callable[[], State]
+    notes: tuple[str, ...] = ()
+
+
 class Session:
     """One device, from open to close. `notice` gets what a person should know, a line each.
 
@@ -67,8 +79,10 @@ class Session:
         limits: Limits | None = None,
         trace: Trace | None = None,
         notice: Notice | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.target = target
+        self._surroundings = surroundings
         limits = limits or Limits()
         self._link = Link(transport, limits, trace)
         self._harness = Harness(self._link, limits)
@@ -148,8 +162,11 @@ class Session:
         runs: int = 50,
         warmup: int = 1,
         progress: Progress | None = None,
+        *,
+        seconds: float = 0.0,
     ) -> Measurement:
-        """The golden vectors first, then `runs` timed inferences of golden input 0.
+        """The golden vectors first, then `runs` timed inferences of golden input 0, and more until
+        so many `seconds` are over.
 
         Before them are `warmup` others. An emulator's unit is instructions, and it has no tick_hz.
         Raises VerificationError before any timing, or when outputs change while timed.
@@ -160,7 +177,7 @@ class Session:
                 hint=f"from 1 to {MAX_RUNS} runs are possible",
             )
         self._refuse_unknown_clock()
-        return self._starting_over(lambda: self._measure(expected, runs, warmup, progress))
+        return self._starting_over(lambda: self._measure(expected, runs, warmup, seconds, progress))
 
     def profile(self, expected: Expected, runs: int = 5) -> Profile:
         """What each layer takes, the median of `runs` inferences of golden input 0."""
@@ -225,18 +242,18 @@ class Session:
         equal, worst = 0, 0.0
         for number, sample in enumerate(golden.inputs):
             got = self._harness.infer(sample)
-            distance = self._distance(golden, number, got)
+            distance = self._distance(expected, number, got)
             if distance.beyond:
                 raise self._mismatch(expected, number, got, distance.beyond)
             equal += distance.worst == 0
             worst = max(worst, distance.worst)
             if progress:
                 progress("golden check", number + 1, len(golden))
-        return Check(len(golden), equal, worst, limits_of(golden), golden.reference)
+        return Check(len(golden), equal, worst, expected.limits, golden.reference)
 
-    def _distance(self, golden: Golden, number: int, got: Arrays) -> Distance:
+    def _distance(self, expected: Expected, number: int, got: Arrays) -> Distance:
         names = [t.name for t in self._harness.facts.outputs]
-        return compare_outputs(golden.outputs[number], got, names, limits_of(golden))
+        return compare_outputs(expected.golden.outputs[number], got, names, expected.limits)
 
     def _mismatch(
         self, expected: Expected, number: int, got: Arrays, where: str
@@ -271,7 +288,12 @@ class Session:
         return "No layer's own output differs"
 
     def _measure(
-        self, expected: Expected, runs: int, warmup: int, progress: Progress | None
+        self,
+        expected: Expected,
+        runs: int,
+        warmup: int,
+        seconds: float,
+        progress: Progress | None,
     ) -> Measurement:
         check = self._check(expected, progress)
         if not self.info.tick_moves:
@@ -283,34 +305,46 @@ class Session:
         outputs = _crc(self._harness.infer(golden.inputs[0]))
         ticks: list[int] = []
         blocks: list[int] = []
+        before = self._state()
         start = time.monotonic()
-        while len(ticks) < runs:
+        while (passed := time.monotonic() - start) < seconds or len(ticks) < runs:
             most = max(1, min(self.info.batch, int(_BLOCK_SECONDS / (self._harness.seconds or 1))))
-            count = min(most, runs - len(ticks))
+            left = MAX_RUNS - len(ticks) if passed < seconds else runs - len(ticks)
+            if left <= 0:
+                break
+            count = min(most, left)
             run = self._harness.run(count, warmup if not ticks else min(warmup, 1))
             self._require_outputs(run, count, outputs)
             ticks += run.ticks
             blocks.append(count)
             if progress:
-                progress("timing", len(ticks), runs)
-        seconds = time.monotonic() - start
+                progress("timing", len(ticks), max(runs, len(ticks)))
+        took = time.monotonic() - start
+        after = self._state()
         if self._harness.keeps_state:  # Then outputs depend on how many inferences there were.
-            beyond = self._distance(golden, 0, self._harness.infer(golden.inputs[0])).beyond
+            beyond = self._distance(expected, 0, self._harness.infer(golden.inputs[0])).beyond
             if beyond:
                 raise VerificationError(
                     f"{self._link.name}: after timing: golden input 0, {beyond}", hint=_REBUILD
                 )
         return measurement_of(
-            Timing(
-                tuple(ticks), tuple(blocks), warmup, self._harness.first, seconds, self._notes()
-            ),
+            Timing(tuple(ticks), tuple(blocks), warmup, self._harness.first, took, self._notes()),
             expected,
             self.target,
             self.info,
             check,
             self._harness.memory(),
             self._instruction_hz,
+            self._environment(before, after),
         )
+
+    def _state(self) -> State:
+        return self._surroundings.state() if self._surroundings else State()
+
+    def _environment(self, before: State, after: State) -> Environment | None:
+        if self._surroundings is None:
+            return None
+        return replace(self._surroundings.environment, before=before, after=after)
 
     def _require_outputs(self, found: Run | LayerTicks, count: int, outputs: int) -> None:
         """Each of `count` timed inferences must have given what the input gave before."""
@@ -324,7 +358,7 @@ class Session:
         )
 
     def _notes(self) -> tuple[str, ...]:
-        notes = []
+        notes = list(self._surroundings.notes) if self._surroundings else []
         if self._restarts:
             notes.append("the device restarted in mid-run; the run was started over")
         if self.damaged:
@@ -334,7 +368,7 @@ class Session:
     def _profile(self, expected: Expected, runs: int) -> Profile:
         self._check_model(expected)
         got = self._harness.infer(expected.golden.inputs[0])
-        beyond = self._distance(expected.golden, 0, got).beyond
+        beyond = self._distance(expected, 0, got).beyond
         if beyond:
             raise self._mismatch(expected, 0, got, beyond)
         most = max(1, _PROFILE_LINES * 8 // max(1, self._harness.facts.layers))

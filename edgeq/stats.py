@@ -47,6 +47,8 @@ WARM_C = 80.0
 
 MAX_WARMING_C = 10.0
 
+LOW_BATTERY_PERCENT = 20.0
+
 Numbers = NDArray[np.float64]
 
 
@@ -118,10 +120,20 @@ def judge(samples: ArrayLike, environment: Environment | None = None) -> Verdict
     notes: list[str | None] = []
     (reasons if share > MAX_MODE_SHARE else notes).append(modes)
     if environment:
-        reasons += [_slowed(environment), _throttled(environment), _shared(environment)]
+        reasons += [_emulated(environment), _slowed(environment), _throttled(environment)]
+        reasons += [_hot(environment), _shared(environment)]
         notes += [_governor(environment), _heat(environment), _other_work(environment)]
+        notes += [_battery(environment)]
     found = tuple(r for r in reasons if r)
     return Verdict(not found, found, tuple(n for n in notes if n))
+
+
+def slowdown(samples: ArrayLike) -> float:
+    """How many times as long the last tenth of `samples` took as the first, by their medians."""
+    data = np.asarray(samples, np.float64)
+    tenth = max(1, data.size // 10)
+    first = float(np.median(data[:tenth]))
+    return float(np.median(data[-tenth:])) / first if first else 1.0
 
 
 def _median_rank(count: int) -> tuple[int, float]:
@@ -272,6 +284,27 @@ _PI_LIMITS = (
     "its soft temperature limit",
 )
 """Bits 0 to 3 of `vcgencmd get_throttled` (raspberrypi.com/documentation/computers/os.html)."""
+
+
+def _emulated(environment: Environment) -> str | None:
+    if environment.emulator is None:
+        return None
+    return f"emulated by {environment.emulator}: its time is not a device's"
+
+
+def _hot(environment: Environment) -> str | None:
+    """Android's PowerManager: from THERMAL_STATUS_MODERATE (2) on, it throttles."""
+    status = environment.after.thermal_status
+    if status is None or status < 2:
+        return None
+    return f"throttled: Android's thermal status is {status} of 6"
+
+
+def _battery(environment: Environment) -> str | None:
+    percent = environment.before.battery_percent
+    if percent is None or percent >= LOW_BATTERY_PERCENT:
+        return None
+    return f"the battery is at {percent:.0f} %: phones slow down when it is low"
 
 
 def _shared(environment: Environment) -> str | None:

@@ -90,7 +90,7 @@ FAMILIES = {
             "linux",
             required=frozenset({"arch", "interpreter", "python", "glibc", "transport"}),
             optional=frozenset({"clock_hz", "ram"}),
-            engines=("litert",),
+            engines=("litert", "aot"),
             transports=("ssh",),
             runs_python=True,
         ),
@@ -98,14 +98,14 @@ FAMILIES = {
             "android",
             required=frozenset({"arch", "interpreter", "transport"}),
             optional=frozenset(),
-            engines=("litert",),
+            engines=("litert", "aot"),
             transports=("adb",),
         ),
         Family(
             "host",
             required=frozenset({"interpreter", "transport"}),
             optional=frozenset(),
-            engines=("litert",),
+            engines=("litert", "aot"),
             transports=("local",),
             runs_python=True,
         ),
@@ -113,8 +113,13 @@ FAMILIES = {
 }
 
 
-def is_for_microcontrollers(engine: str) -> bool:
-    """Whether `engine` runs on Cortex-M, where the right bytes are TensorFlow Lite Micro's."""
+def is_microcontroller(family: str) -> bool:
+    """Whether the targets of `family` are cores without an operating system, run by firmware."""
+    return family in FAMILIES and "core" in FAMILIES[family].required
+
+
+def follows_tflm(engine: str) -> bool:
+    """Whether the right bytes of `engine` are TensorFlow Lite Micro's, wherever it runs."""
     return engine in FAMILIES["cortex-m"].engines
 
 

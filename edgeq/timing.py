@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeq import __version__
 from edgeq.answers import DeviceMemory, Info
@@ -39,22 +39,27 @@ def measurement_of(
     check: Check,
     memory: DeviceMemory,
     instruction_hz: float | None,
+    environment: Environment | None = None,
 ) -> Measurement:
     """The Measurement of `timing` on the device that `info` is of, which passed `check`.
 
     `instruction_hz` is an emulator's, whose ticks stand for instructions and never for time.
+    `environment` is what a computer said of itself; a board's is made of what `info` says.
     """
     clock = clock_of(info, instruction_hz)
     samples = tuple(clock.count(t) for t in timing.ticks)
-    environment = Environment(
-        device=info.board,
-        arch=target.arch,
-        cpu=target.core.name if target.core else None,
-        cores=1,
-        threads=1,
-        engine_version=f"ABI {info.abi}",
-        edgeq_version=__version__,
-    )
+    if environment is None:
+        environment = Environment(
+            device=info.board,
+            arch=target.arch,
+            cpu=target.core.name if target.core else None,
+            cores=1,
+            threads=1,
+            engine_version=f"ABI {info.abi}",
+            edgeq_version=__version__,
+        )
+    elif environment.engine_version is None:
+        environment = replace(environment, engine_version=f"ABI {info.abi}")
     verdict = judge(samples, environment)
     doubts = []
     if instruction_hz is None:

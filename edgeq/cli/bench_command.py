@@ -13,9 +13,18 @@ from edgeq.benchmark import BenchOptions
 from edgeq.boards import BoardRun, Place
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
-from edgeq.cli.options import board_options, data_options, gather, model_options, project_option
-from edgeq.deployment import Recipe, bench_all
+from edgeq.cli.device_runs import machine_options, named_devices, way_to
+from edgeq.cli.options import (
+    board_options,
+    data_options,
+    device_options,
+    gather,
+    model_options,
+    project_option,
+)
+from edgeq.deployment import Recipe, Runs, bench_all
 from edgeq.errors import EdgeqError, UsageError
+from edgeq.fleet import Timed, bench_devices
 from edgeq.measurement import Measurement
 from edgeq.profile import profile_columns, profile_rows
 from edgeq.results import to_json
@@ -54,7 +63,14 @@ def _option(name: str, kind: type, default: float, text: str) -> Callable[[F], F
 @_option("num-threads", int, 1, "Threads that an inference may use (not on boards).")
 @click.option("--baseline", metavar="MODEL", help="Measure this beside it, in alternation.")
 @board_options
-@click.option("--profile", is_flag=True, help="On a board: what each layer takes.")
+@device_options
+@click.option(
+    "--sustained",
+    type=click.FloatRange(1, 86400),
+    metavar="SECONDS",
+    help="On devices: go on for so long, and say how much slower it gets.",
+)
+@click.option("--profile", is_flag=True, help="On a device: what each layer takes.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the results; - is stdout.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a row a measurement; - is stdout.")
 @click.option("--scheme", "--recipe", metavar="SCHEME", help="With --target: convert to this.")
@@ -81,9 +97,15 @@ def command(
     warmup_runs: int,
     warmup_min_secs: float,
     num_threads: int,
+    devices: tuple[str, ...],
+    cores: str | None,
+    keep: bool,
+    offline_wheels: bool,
+    litert_lib: str | None,
+    sustained: float | None,
     **options: Any,
 ) -> int:
-    """Check the golden outputs, then measure: on this computer with LiteRT, or on boards.
+    """Check the golden outputs, then measure: on this computer with LiteRT, or on devices.
 
     A bundle's integer model is measured beside the float32 baseline of the same network, in
     alternation, so that nobody has to guess whether int8 paid. Nothing is timed when an output is
@@ -93,10 +115,14 @@ def command(
     counts are instructions, never time. With --target a model is built for it first, in a
     temporary folder unless -o or --port is given.
 
+    With --device it runs on phones (adb), Raspberry Pis (ssh, a serial console) and boards, all
+    at once; each gets the bundle of its target.
+
     \b
     edgeq bench build/host --json now.json
     edgeq bench build/mps2-an386 --profile
     edgeq bench --sim --target cortex-m4 --target cortex-m7 net.tflite
+    edgeq bench build/android build/rpi --device adb:auto --device ssh:pi@raspberrypi
     edgeq compare before.json now.json
     """
     place, results = Place(port, sim, baud), {"--csv": csv_file, "--json": json_file}
@@ -125,30 +151,57 @@ def command(
         )
     else:
         check_destinations(results, [*subjects, baseline])
-        _refuse_build_options(output=output, scheme=scheme, engine=engine, **options)
+        unused = {k: v for k, v in options.items() if not (devices and k == "project_file")}
+        _refuse_build_options(output=output, scheme=scheme, engine=engine, **unused)
         if not subjects:
             raise UsageError(
                 "nothing to measure",
                 hint="name a BUNDLE or a MODEL, or --target NAME to build what edgeq.toml says",
             )
         sources, recipe = [Path(s) for s in subjects], Recipe()
+    timing = BenchOptions(num_runs, warmup_runs, warmup_min_secs, min_secs, max_secs, num_threads)
     progress = console.Progress()
     failures: list[tuple[str, EdgeqError]] = []
-    runs = bench_all(
-        sources,
-        [load_target(name) for name in dict.fromkeys(targets)],
-        place=place,
-        recipe=recipe,
-        options=BenchOptions(
-            num_runs, warmup_runs, warmup_min_secs, min_secs, max_secs, num_threads
-        ),
-        baseline=baseline,
-        profile=profile,
-        trace=console.show_line if trace else None,
-        notice=console.note,
-        progress=progress,
-        failed=lambda name, error: failures.append((name, error)),
-    )
+    shown: dict[str, Any] = {
+        "trace": console.show_line if trace else None,
+        "notice": console.note,
+        "progress": progress,
+        "failed": lambda name, error: failures.append((name, error)),
+    }
+    loaded = [load_target(name) for name in dict.fromkeys(targets)]
+    machines = machine_options(cores, num_threads, keep, offline_wheels, litert_lib)
+    if devices:
+        _refuse_with_devices({"--sim": sim, "--port": port, "--baseline": baseline})
+        measured = bench_devices(
+            sources,
+            named_devices(devices, options["project_file"]),
+            lambda device, target: way_to(device, target, machines),
+            targets=loaded,
+            recipe=recipe,
+            timed=Timed(num_runs, warmup_runs, sustained or min_secs, profile, bool(sustained)),
+            **shown,
+        )
+        runs = Runs(tuple(measured), ())
+    else:
+        _refuse_without_devices(
+            {
+                "--cores": cores,
+                "--keep": keep,
+                "--offline-wheels": offline_wheels,
+                "--litert-lib": litert_lib,
+                "--sustained": sustained,
+            }
+        )
+        runs = bench_all(
+            sources,
+            loaded,
+            place=place,
+            recipe=recipe,
+            options=timing,
+            baseline=baseline,
+            profile=profile,
+            **shown,
+        )
     progress.clear()
     if runs.boards or runs.here:
         free = [console.write(csv_file, report.to_csv(runs.results))] if csv_file else []
@@ -159,6 +212,21 @@ def command(
     for name, error in failures:
         console.print_error(f"{name}: {error.message}", error.hint)
     return int(bool(failures))
+
+
+def _refuse_with_devices(given: dict[str, Any]) -> None:
+    for flag, value in given.items():
+        if value:
+            raise UsageError(
+                f"{flag} and --device exclude each other",
+                hint="--device serial:PORT and --device sim are the same as --port and --sim",
+            )
+
+
+def _refuse_without_devices(given: dict[str, Any]) -> None:
+    for flag, value in given.items():
+        if value:
+            raise UsageError(f"{flag} goes with --device", hint="--device adb:auto, say")
 
 
 def _refuse_build_options(**given: Any) -> None:

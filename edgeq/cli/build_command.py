@@ -176,10 +176,10 @@ def _show(built: list[Built]) -> None:
             )
         if b.firmware:
             console.say("  firmware that answers on a serial line: firmware/firmware.elf")
-        elif b.lacks_compiler:
-            console.warn(
-                "no firmware image: arm-none-eabi-gcc is not installed (edgeq doctor has the line)"
-            )
+        if b.runner:
+            console.say(f"  a program for {b.runner.arch} that answers on stdin and stdout: runner")
+        if b.missing:
+            console.warn(b.missing)
         if b.arena:
             console.say(
                 f"  with TensorFlow Lite Micro: arena {b.arena.size} bytes ({b.arena.measured} "
@@ -187,7 +187,7 @@ def _show(built: list[Built]) -> None:
             )
     folder = _near(first.folder)
     console.note(f"next: read {folder}/README.md")
-    here = [b for b in built if b.target.runs_python]
+    here = [b for b in built if b.engine == "litert" and b.target.runs_python]
     if here:
         console.note(f"      edgeq bench {_near(here[0].folder)}, on this computer")
 

@@ -112,7 +112,7 @@ def command(
     progress.clear()
     if not json_file or console.write_json(json_file, encode(found)):
         _show_board(found)
-    return int(found.equal < found.samples)
+    return int(found.first_difference is not None)
 
 
 def _refuse_board_options(**given: Any) -> None:

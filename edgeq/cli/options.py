@@ -115,6 +115,40 @@ def board_options(function: F) -> F:
     return function
 
 
+def device_options(function: F) -> F:
+    """Which devices, and how a phone or a Pi is to be used."""
+    for option in reversed(
+        (
+            click.option(
+                "--device",
+                "devices",
+                multiple=True,
+                metavar="DEVICE",
+                help="On it: adb:SERIAL, adb:auto, ssh:pi@HOST, console:PORT, serial:PORT, sim, "
+                "local, or a name of [devices]. May be repeated: all at once.",
+            ),
+            click.option(
+                "--cores", metavar="CORES", help="On a phone or Pi: big, little, or a mask in hex."
+            ),
+            click.option(
+                "--keep", is_flag=True, help="On a phone or Pi: leave the files there afterwards."
+            ),
+            click.option(
+                "--offline-wheels",
+                is_flag=True,
+                help="For a Pi without internet: fetch its Python packages here.",
+            ),
+            click.option(
+                "--litert-lib",
+                metavar="FILE",
+                help="For a phone: your own Android build of libLiteRt.so.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked for, from the command line and the project file together."""

@@ -34,28 +34,31 @@ def generate(
     *,
     proof: Sequence[str] = (),
     litert_version: str = LITERT_VERSION,
-    has_firmware: bool = False,
+    is_served: bool = False,
 ) -> dict[str, str | bytes]:
     """The files of a bundle for `target` but for manifest.json, model.tflite and golden/*.npz.
 
     `compiled` is the network in C, which becomes a folder of its own that builds alone, and
-    `footprint` what it takes of the core, where that was measured. `proof` is what was verified, a
-    line each, for the README, which also tells of `has_firmware`. `litert_version` is that of the
-    golden outputs' reference. Raises what generate_family raises.
+    `footprint` what it takes of the core, where that was measured. On a computer it is all there
+    is, since LiteRT gives other bytes. `proof` is what was verified, a line each, for the README,
+    which also tells how the firmware or the runner is run where the network `is_served`.
+    `litert_version` is that of the golden outputs' reference. Raises what generate_family raises.
     """
     interpreter = target.interpreter or "litert"
-    files = generate_family(
-        target.family,
-        export,
-        adders={
-            name: operator.resolver
-            for name, operator in load_table("tflm").operators.items()
-            if operator.resolver
-        },
-        interpreter=interpreter,
-        pythons=target.python,
-        litert_version=litert_version,
-    )
+    files: dict[str, str | bytes] = {}
+    if target.core is not None or compiled is None:
+        files = generate_family(
+            target.family,
+            export,
+            adders={
+                name: operator.resolver
+                for name, operator in load_table("tflm").operators.items()
+                if operator.resolver
+            },
+            interpreter=interpreter,
+            pythons=target.python,
+            litert_version=litert_version,
+        )
     text = readme(
         target.family,
         export,
@@ -66,14 +69,16 @@ def generate(
         pythons=target.python,
         compiled=compiled,
         footprint=footprint,
-        firmware=_firmware_commands(target) if has_firmware else (),
+        serving=_serving_commands(target) if is_served else (),
     )
     if compiled is not None:
-        files.update(_aot_folder(export, compiled, files))
+        files.update(_aot_folder(export, compiled, target.core is not None))
     return {"README.md": text, **files}
 
 
-def _firmware_commands(target: Target) -> tuple[str, ...]:
+def _serving_commands(target: Target) -> tuple[str, ...]:
+    if target.transport in _ADDRESSES:
+        return (f"edgeq bench {target.name}{_ADDRESSES[target.transport]} --profile",)
     commands = []
     if target.sim:
         commands.append(f"edgeq bench {target.name} --sim --profile")
@@ -82,13 +87,16 @@ def _firmware_commands(target: Target) -> tuple[str, ...]:
     return tuple(commands) or (f"edgeq bench {target.name} --port PORT",)
 
 
+_ADDRESSES = {"local": "", "ssh": " --device ssh:pi@raspberrypi", "adb": " --device adb:auto"}
+"""How a computer is named, by its transport."""
+
+
 def _aot_folder(
-    export: Export, compiled: Compiled, files: Mapping[str, str | bytes]
+    export: Export, compiled: Compiled, has_interpreter: bool
 ) -> dict[str, str | bytes]:
     """The network in C with what its users include beside it, and two ways to build it."""
-    shared = (f"{export.name}_io.h", f"{export.name}_golden.h", "edgeq_quantize.h")
     inside: dict[str, str | bytes] = dict(compiled.files)
-    inside |= {name: files[name] for name in shared}
+    inside |= tflm.io_files(export, has_interpreter=has_interpreter)
     for name in ("Makefile", "CMakeLists.txt"):
         text = resources.path("runtime", "aot", name).read_text(encoding="utf-8")
         inside[name] = text.replace("@NAME@", export.name)

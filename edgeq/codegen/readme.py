@@ -15,6 +15,9 @@ from edgeq.graph import Port
 _LABELS_SHOWN = 20
 FLAGS = ("-O2", "-ffunction-sections", "-fdata-sections")
 """What a network in C is compiled with, beside the core's own flags."""
+COMPUTER_FLAGS = ("-O2", "-ffp-contract=off")
+"""The same for computers; some of theirs fuse multiplications and additions of floats."""
+_AOT_FOLDER = ("aot/", "the network in C, with its kernels; builds alone")
 
 
 def readme(
@@ -28,19 +31,23 @@ def readme(
     pythons: Sequence[str] = (),
     compiled: Compiled | None = None,
     footprint: Footprint | None = None,
-    firmware: Sequence[str] = (),
+    serving: Sequence[str] = (),
 ) -> str:
     """Markdown: what the bundle holds, what to do with it, and the facts about the model.
 
     `target` is the target's title, `proof` what was verified, a line each, `cflags` what the
     compiler needs for a Cortex-M core, `interpreter` and `pythons` a Linux target's, `compiled` the
-    network in C, `footprint` what it takes of the core, `firmware` the commands that run the image,
-    where there is one.
+    network in C, on a computer instead of LiteRT, `footprint` what it takes of the core, `serving`
+    the commands that run the firmware or the runner, where there is one.
     """
-    commands, files = {
-        "cortex-m": lambda: _cortex_m(export, cflags, compiled, footprint, firmware),
-        "android": lambda: _android(export),
-    }.get(family, lambda: _python(interpreter, pythons))()
+    if family == "cortex-m":
+        commands, files = _cortex_m(export, cflags, compiled, footprint, serving)
+    elif compiled is not None:
+        commands, files = _computer(export, compiled, serving)
+    elif family == "android":
+        commands, files = _android(export)
+    else:
+        commands, files = _python(interpreter, pythons)
     listed = [
         ("manifest.json", "these facts for programs, and the SHA-256 of every file"),
         ("model.tflite", f"the model, {len(export.tflite)} bytes"),
@@ -51,11 +58,6 @@ def readme(
         ),
         ("golden/", f"{len(export.golden)} inputs and the outputs that belong to them (.npz)"),
         *files,
-        *(
-            [("firmware/firmware.elf", "an image that answers edgeq bench on a serial line")]
-            if firmware
-            else []
-        ),
     ]
     sections = [
         f"# {export.name}",
@@ -174,8 +176,52 @@ Quantizing rounds as TFLite does. Where two of edgeq's models meet in one file, 
         (f"{name}_golden.h", "the golden vectors as arrays, for the check only"),
         ("edgeq_quantize.h", "rounding as TFLite does, without libm"),
         ("main.cc, edgeq_network.h", "the golden check as a program"),
-        *([("aot/", "the network in C, with its kernels; builds alone")] if compiled else []),
+        *([_AOT_FOLDER] if compiled else []),
+        *(
+            [("firmware/firmware.elf", "an image that answers edgeq bench on a serial line")]
+            if firmware
+            else []
+        ),
     ]
+
+
+def _computer(
+    export: Export, compiled: Compiled, serving: Sequence[str]
+) -> tuple[str, list[tuple[str, str]]]:
+    """For a computer that runs the network in C."""
+    flags = " ".join(COMPUTER_FLAGS)
+    runner = ("runner", "a program that serves the network on stdin and stdout")
+    text = f"""\
+{_runner(serving)}### The network in C
+
+The folder aot/ is all of it, in C99 without heap: {compiled.weights_size} bytes of constants, and
+{compiled.plan.size} of memory to work in. Compile its .c files into your program, or make a library
+of them, here with the device's own compiler (CC and AR name another one):
+
+    make -C aot CFLAGS="{flags}"
+
+{_calls(export)}"""
+    return text, [_AOT_FOLDER, *([runner] if serving else [])]
+
+
+def _runner(commands: Sequence[str]) -> str:
+    if not commands:
+        return ""
+    lines = "".join(f"    {command}\n" for command in commands)
+    return f"""\
+### See it run
+
+The program runner serves the network on its standard input and output; it is one static file and
+needs no library. With edgeq, beside this folder: every golden output byte for byte, then what an
+inference and each layer take.
+
+{lines}
+By hand, on the device:
+
+    chmod +x runner
+    printf 'eq info%%eq run 10%%' | ./runner
+
+"""
 
 
 def _firmware(commands: Sequence[str]) -> str:
@@ -200,9 +246,7 @@ def _aot(
 ) -> str:
     if compiled is None:
         return ""
-    name, upper = export.name, export.name.upper()
     flags = " ".join(comment(f) for f in (*FLAGS, *cflags))
-    main = "".join(f"    {line}".rstrip() + "\n" for line in smallest_main(export).splitlines())
     return f"""\
 ### Without any library: the network in C
 
@@ -211,10 +255,19 @@ the linker drop what is not called (`-Wl,--gc-sections`), or make a library of t
 
     make -C aot CC=arm-none-eabi-gcc AR=arm-none-eabi-ar CFLAGS="{flags}"
 
+{_calls(export, _footprint(export, compiled, footprint))}
+{_several(export.name, flags)}"""
+
+
+def _calls(export: Export, sizes: str = "") -> str:
+    """How the network in C is called."""
+    name, upper = export.name, export.name.upper()
+    main = "".join(f"    {line}".rstrip() + "\n" for line in smallest_main(export).splitlines())
+    return f"""\
 The smallest main. `{name}_io.h` has shapes, scales and labels. {_quantizing(export)}
 
 {main}
-{_footprint(export, compiled, footprint)}
+{sizes}
 With memory of your own, which other code may use between two calls; leave `{name}_run.c` out then:
 
     #include "{name}.h"
@@ -228,8 +281,7 @@ With memory of your own, which other code may use between two calls; leave `{nam
     result = eq_model_output(&{name}_model, arena, 0);               // until the next call
 
 It gives TensorFlow Lite Micro's bytes; `{name}_golden.h` has the golden vectors to check it with.
-
-{_several(name, flags)}"""
+"""
 
 
 def _quantizing(export: Export) -> str:

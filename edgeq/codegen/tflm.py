@@ -58,16 +58,28 @@ def generate(export: Export, adders: Mapping[str, str]) -> dict[str, str | bytes
     """
     check(export)
     name = export.name
-    return {
+    files = {
         f"{name}_model_data.h": _model_data_header(export),
         f"{name}_model_data.cc": _model_data_cc(export),
         f"{name}_model_data.c": _model_data_c(export),
         f"{name}_ops.h": _ops(export, adders),
-        f"{name}_io.h": _io(export),
-        f"{name}_golden.h": _golden(export),
         "edgeq_network.h": _network(export),
-        "edgeq_quantize.h": _runtime("include", "edgeq_quantize.h"),
         "main.cc": _runtime("tflm", "main.cc"),
+    }
+    return files | io_files(export, has_interpreter=True)
+
+
+def io_files(export: Export, *, has_interpreter: bool) -> dict[str, str | bytes]:
+    """The headers that engine aot has, too: inputs and outputs, quantizing, golden vectors.
+
+    With `has_interpreter` they tell the arena of TensorFlow Lite Micro's. Raises ModelError for
+    inputs or outputs that C cannot hold.
+    """
+    check(export)
+    return {
+        f"{export.name}_io.h": _io(export, has_interpreter),
+        f"{export.name}_golden.h": _golden(export),
+        "edgeq_quantize.h": _runtime("include", "edgeq_quantize.h"),
     }
 
 
@@ -217,7 +229,7 @@ inline TfLiteStatus {name}_add_ops(
 # --- Its inputs and outputs ---------------------------------------------------------------------
 
 
-def _io(export: Export) -> str:
+def _io(export: Export, has_interpreter: bool) -> str:
     name, upper = export.name, export.name.upper()
     graph = export.graph
     ports = "".join(
@@ -239,7 +251,7 @@ def _io(export: Export) -> str:
 #define {upper}_INPUT_COUNT {len(graph.inputs)}
 #define {upper}_OUTPUT_COUNT {len(graph.outputs)}
 
-{ports}{_labels(export)}{_arena(export)}"""
+{ports}{_labels(export)}{_arena(export) if has_interpreter else ""}"""
     return _header(export, f"{upper}_IO_H_", about, body)
 
 

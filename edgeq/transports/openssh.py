@@ -154,9 +154,7 @@ _FAILURES = (
         "one of them is old: update it; 'ssh -v' tells which methods each has",
     ),
     _Failure("connection reset", DeviceLost, "it ended the connection", "try again; is it busy?"),
-    _Failure(
-        "connection closed", DeviceLost, "it ended the connection", "try again; is it busy?"
-    ),
+    _Failure("connection closed", DeviceLost, "it ended the connection", "try again; is it busy?"),
     _Failure("banner exchange", DeviceLost, "what answers is no sshd", "check the port"),
     _Failure("kex_exchange", DeviceLost, "what answers is no sshd", "check the port"),
 )

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.errors import MissingProgram
@@ -47,9 +47,21 @@ def run(
 
 
 class Process:
-    """A running program. Its output goes to a file, so that it can never block on us."""
+    """A running program. Its output goes to a file, so that it can never block on us.
 
-    def __init__(self, argv: Sequence[str], *, install: str, pass_fds: Sequence[int] = ()) -> None:
+    With `piped`, its stdin, stdout and stderr are the three open files `pipes` instead
+    (edgeq.transports.pipe reads them). `environment` is added to ours.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        install: str,
+        pass_fds: Sequence[int] = (),
+        piped: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.command = shlex.join(argv)
         program = shutil.which(argv[0])
         if program is None:
@@ -58,16 +70,31 @@ class Process:
         self._log = tempfile.TemporaryFile()
         try:
             self._process = subprocess.Popen(
-                [*dies_with_us(), program, *argv[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
+                [*_dies_with_us(), program, *argv[1:]],
+                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else self._log,
+                stderr=subprocess.PIPE if piped else subprocess.STDOUT,
+                bufsize=0,
                 pass_fds=pass_fds,
+                env={**os.environ, **environment} if environment else None,
                 start_new_session=True,  # Ctrl-C is ours to handle; and it can be ended as a group.
             )
         except OSError as e:
             self._log.close()
             raise MissingProgram(f"{program}: cannot be run: {e.strerror or e}", install) from e
+
+    @property
+    def pipes(self) -> tuple[int, int, int]:
+        """Its stdin, stdout and stderr, where it is `piped`."""
+        process = self._process
+        assert process.stdin and process.stdout and process.stderr
+        return process.stdin.fileno(), process.stdout.fileno(), process.stderr.fileno()
+
+    def end_input(self) -> None:
+        """Close its stdin."""
+        assert self._process.stdin
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
 
     def wait(self, time_limit: float) -> int | None:
         """Its exit code (negative: the signal that ended it); None when it still runs."""
@@ -91,10 +118,14 @@ class Process:
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_LIMIT)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
         self._log.close()
 
 
-def dies_with_us() -> list[str]:
+def _dies_with_us() -> list[str]:
     """A prefix by which Linux kills the program when we are killed, and cannot do it ourselves."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

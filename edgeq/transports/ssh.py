@@ -42,6 +42,7 @@ _GRACE = 1.0
 _TAIL = 4096
 _CHUNK = 65536
 _PUSH_DAMAGED = 65
+_SSH_FAILED = 255
 _SOCKET_ROOM = 60
 """Characters for the folder of the control socket: of 104 in all, ssh adds some for a while."""
 
@@ -123,10 +124,16 @@ class SshMachine:
         except DeviceError as e:
             log.info("%s: whether %s ended is not known: %s", self.name, word, e)
 
-    def lost(self, said: str) -> DeviceLost:
-        """The error for a connection that ended under a command; `said` is ssh's stderr."""
+    def lost(self, said: str, status: int | None) -> DeviceError:
+        """The error for a command without an end; `said` and `status` are ssh's."""
         words = openssh.spoken(said).splitlines()
-        reason = printable(words[-1].encode())[:300] if words else "it ended without a word"
+        reason = printable(words[-1].encode())[:300] if words else "without a word"
+        if status is not None and 0 <= status < _SSH_FAILED:
+            return DeviceFault(
+                f"{self.name}: its login shell ran no command, exit code {status}: {reason}",
+                hint="does this work? It needs sh, env, base64 and a shell that runs commands:\n"
+                f"{self._destination.by_hand()} 'echo b2s= | base64 -d'",
+            )
         return DeviceLost(
             f"{self.name}: the connection was lost: {reason}",
             hint="check the machine's power and network, then start again",
@@ -263,13 +270,18 @@ class _Command:
         self._begun = False
         self._ended = not to_be_ended
         self._first = b""
+        self._code_at: float | None = None
         log.info("%s: %s", machine.name, script)
         self._ssh = machine.command(_remote(script, self._word))
 
     @property
     def at_end(self) -> bool:
-        """The script has ended, and all that it printed was read."""
-        return self._ssh.at_end and not self._first
+        """The script has ended, and all that it printed was read.
+
+        What it left behind may hold the streams open: that is waited for, but not for long.
+        """
+        late = self._code_at is not None and time.monotonic() > self._code_at + _GRACE
+        return (self._ssh.at_end or late) and not self._first
 
     def to_its_end(self, time_limit: float) -> Ended:
         """Nothing more is sent. Raises NoReply after `time_limit` seconds."""
@@ -287,10 +299,6 @@ class _Command:
                 )
             piece = self.read(left)
             output += piece[: OUTPUT_LIMIT - len(output)]
-            if self._code() is not None:  # What it left behind may hold the streams open.
-                until = min(until, time.monotonic() + _GRACE)
-                if not piece and time.monotonic() >= until - _GRACE / 2:
-                    break
         code, errors = self.result(_GRACE)
         return Ended(code, bytes(output), errors)
 
@@ -313,8 +321,8 @@ class _Command:
         until = time.monotonic() + time_limit
         while not data and not self.at_end:
             left = until - time.monotonic()
-            data = self._take(max(0.0, left))
-            if left <= 0 or self._code() is not None:
+            data = self._take(min(max(0.0, left), _GRACE if self._code_at else left))
+            if left <= 0:
                 break
         if self.at_end and not data:
             self.result(_GRACE)
@@ -331,9 +339,9 @@ class _Command:
         code = self._code()
         errors = bytes(self._errors)
         if code is None:
-            self._ssh.wait(time_limit)
-            said = errors or bytes(self._before)
-            raise self._machine.lost(said.decode(errors="replace"))
+            status = self._ssh.wait(time_limit)
+            said = (errors or bytes(self._before)).decode(errors="replace")
+            raise self._machine.lost(said, status)
         self._ended = True
         mark = errors.rfind(b"\n" + self._word.encode())
         return code, errors[:mark] if mark >= 0 else errors
@@ -349,6 +357,8 @@ class _Command:
         output, errors = self._ssh.read(time_limit)
         self._errors += errors[: OUTPUT_LIMIT - len(self._errors)]
         self._tail = (self._tail + errors)[-_TAIL:]
+        if self._code_at is None and self._code() is not None:
+            self._code_at = time.monotonic()
         if self._begun:
             return output
         self._before += output

@@ -1,4 +1,5 @@
-/* A firmware that serves one network. edgeq_firmware.h, which edgeq generates, names it:
+/* A firmware that serves one network, or on a computer a program. edgeq_firmware.h, which edgeq
+ * generates, names it:
  *
  *   #include "kws.h"
  *   #define EDGEQ_FIRMWARE_VERSION 1
@@ -72,6 +73,5 @@ int main(void) {
     config.port = eq_board_start();
     eq_harness_start(&harness, &config);
     eq_harness_serve(&harness);
-    for (;;) {
-    }
+    return harness.status == EQ_HARNESS_CONFIG;
 }

@@ -214,3 +214,226 @@ def gone(pi: Pi, command: str) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+@contextlib.contextmanager
+def listening(answer: bytes | None) -> Iterator[int]:
+    """A port where something else than sshd answers: `answer`, or for None nothing at all."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    taken.append(connection)
+                    if answer is not None:
+                        connection.sendall(answer)
+                        connection.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+            for connection in taken:
+                connection.close()
+
+
+def wrong_key(pi: Pi) -> str:
+    name = pi.another_key("other")
+    config = pi.folder / "ssh/config"
+    config.write_text(config.read_text().replace("/ssh/id", f"/ssh/{name}"))
+    return pi.address
+
+
+def passphrase(pi: Pi) -> str:
+    argv = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(pi.folder / "ssh/id")]
+    subprocess.run(argv, check=True, timeout=60)
+    return pi.address
+
+
+def unknown_key(pi: Pi) -> str:
+    (pi.folder / "ssh/known_hosts").write_text("")
+    return pi.address
+
+
+def changed_key(pi: Pi) -> str:
+    pi.trust(pi.another_key("another_host"))
+    return pi.address
+
+
+def refused(pi: Pi) -> str:
+    pi.switch_off()
+    return pi.address
+
+
+def bad_configuration(pi: Pi) -> str:
+    config = pi.folder / "ssh/config"
+    config.write_text("NoSuchThing yes\n" + config.read_text())
+    return pi.address
+
+
+def no_shell(pi: Pi) -> str:
+    passwd = pi.files / "etc/passwd"
+    passwd.write_text(passwd.read_text().replace("pi:/bin/bash", "pi:/usr/bin/false"))
+    return pi.address
+
+
+Broken = Callable[[Pi], str]
+
+OPENING: dict[str, tuple[Broken, type[DeviceError], str, str]] = {
+    "wrong key": (wrong_key, DevicePermission, "none of this computer's keys", "ssh-copy-id -p"),
+    "wrong user": (lambda pi: f"ssh:eve@127.0.0.1:{pi.port}", DevicePermission, "none of", "user"),
+    "passphrase": (passphrase, DevicePermission, "needs its passphrase", "ssh-add"),
+    "unknown host key": (
+        unknown_key,
+        DeviceError,
+        "not known here: .*SHA256:",
+        "accept it by: ssh",
+    ),
+    "changed host key": (changed_key, DeviceError, "has changed, to .*SHA256:", "ssh-keygen -R"),
+    "refused": (refused, NoDevice, "nothing listens", "raspi-config"),
+    "no such name": (lambda pi: "ssh:no-such.invalid", NoDevice, "no host of this name", "ping|IP"),
+    "no route": (lambda pi: "ssh:pi@[2001:db8::1]", NoDevice, "no route", "switched on"),
+    "configuration": (bad_configuration, DeviceError, "refuses its configuration", "mend"),
+    "no shell": (no_shell, DeviceFault, "ran no command, exit code 1", "base64"),
+}
+
+
+@pytest.mark.parametrize("fault", OPENING)
+def test_what_is_in_the_way_is_said(own_pi: Pi, fault: str) -> None:
+    broken, kind, message, hint = OPENING[fault]
+    machine = SshMachine(broken(own_pi))
+    start = time.monotonic()
+    with pytest.raises(kind, match=message) as e:
+        machine.open()
+    print(f"{fault}: {e.value}\n  {e.value.hint}")
+    assert type(e.value) is kind
+    assert time.monotonic() - start < 50
+    assert e.value.hint and (
+        hint in e.value.hint or any(h in e.value.hint for h in hint.split("|"))
+    )
+    assert machine._control is None
+    machine.close()
+
+
+def test_a_port_that_is_no_sshd(pi: Pi) -> None:
+    with listening(b"HTTP/1.1 400 Bad Request\r\n" * 50) as port:
+        with pytest.raises(DeviceLost, match="no sshd|ended the connection"):
+            SshMachine(f"ssh:pi@127.0.0.1:{port}").open()
+
+
+def test_a_port_that_is_silent(pi: Pi) -> None:
+    with listening(None) as port:
+        start = time.monotonic()
+        with pytest.raises(NoReply, match="no answer within 10 s"):
+            SshMachine(f"ssh:pi@127.0.0.1:{port}").open()
+        assert time.monotonic() - start < 45
+
+
+def test_no_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingProgram, match="ssh is not installed") as e:
+        SshMachine("ssh:pi@raspberrypi").open()
+    assert e.value.hint and "openssh-client" in e.value.hint
+
+
+def test_power_that_is_cut_in_mid_run(own_pi: Pi) -> None:
+    with opened(own_pi.address) as machine:
+        transport = machine.start("exec sleep 1000", "/tmp")
+        transport.open()
+        cut = threading.Timer(1.5, own_pi.switch_off)
+        cut.start()
+        start = time.monotonic()
+        with pytest.raises(DeviceLost, match="connection was lost"):
+            machine.run("sleep 1000", 100)
+        cut.join()
+        with pytest.raises(DeviceLost, match="connection was lost"):
+            transport.read(60)
+        transport.close()
+        with pytest.raises(DeviceLost, match="connection was lost"):
+            machine.run("true", 60)
+        assert time.monotonic() - start < 60
+        own_pi.switch_on()
+        assert machine.run("echo again", 60).output == b"again\n"
+
+
+def test_a_full_disk(own_pi: Pi) -> None:
+    with opened(own_pi.address) as machine:
+        machine.push({"small": b"x" * 1000}, machine.folder)
+        with pytest.raises(DeviceFault, match="big: no space left there; nothing was") as e:
+            machine.push({"big": os.urandom(8_000_000)}, machine.folder)
+        assert e.value.hint and "df -h" in e.value.hint
+        there = own_pi.files / machine.folder.lstrip("/")
+        assert [p.name for p in there.iterdir()] == ["small"]
+
+
+def test_a_folder_of_someone_elses(machine: SshMachine) -> None:
+    with pytest.raises(DeviceFault, match="may not be written"):
+        machine.push({"x": b"x"}, "/etc/edgeq")
+
+
+def test_a_program_whose_folder_is_not_there(machine: SshMachine) -> None:
+    transport = machine.start("exec cat", "/no/such/folder")
+    transport.open()
+    with pytest.raises(DeviceLost, match="exit code 1: .*no/such/folder"):
+        transport.read(30)
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ssh:", "ssh:-oProxyCommand=touch owned", "ssh:-l@h", "ssh:u@-h", "ssh:a b", "ssh:h:0"]
+    + [
+        "ssh:h:65536",
+        "ssh:$(touch x)",
+        "ssh:h;ls",
+        "ssh:h\n",
+        "ssh:@h",
+        "ssh:[::1",
+        "ssh:\033[31m",
+    ],
+)
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(UsageError, match="no address") as e:
+        SshMachine(address)
+    assert str(e.value).isprintable()
+
+
+def test_addresses() -> None:
+    assert parse_address("ssh:pi@[fe80::1%eth0]:2222").arguments() == [
+        *("-p", "2222"),
+        *("--", "pi@fe80::1%eth0"),
+    ]
+    assert parse_address("ssh:raspberrypi.local").arguments() == ["--", "raspberrypi.local"]
+
+
+def test_hosts_of_the_configuration_are_listed(tmp_path: Path) -> None:
+    folder = tmp_path / ".ssh"
+    folder.mkdir()
+    (folder / "config").write_text(
+        "# lab\nInclude more/*.conf\nHost kitchen *.local !no ba$d\n  hostname=10.0.0.7\n"
+        "Host *\n  User everyone\nMatch host kitchen\n  User nobody\nInclude config\n"
+    )
+    (folder / "more").mkdir()
+    (folder / "more/a.conf").write_text('Host "attic"\n\tUser\tpi\n\tHostName attic.lan\x1b[31m\n')
+    hosts = configured_hosts(folder / "config")
+    assert [(h.name, h.address, h.user) for h in hosts] == [
+        ("attic", "ssh:attic", "pi"),
+        ("kitchen", "ssh:kitchen", None),
+    ]
+    assert hosts[1].host_name == "10.0.0.7"
+    assert hosts[0].host_name == "attic.lan\\x1b[31m"
+    assert hosts[0].next_step == "edgeq bench BUNDLE --device ssh:attic"
+    assert configured_hosts(tmp_path / "none") == []
+
+
+def test_nothing_is_left_running_here(pi: Pi) -> None:
+    with opened(pi.address) as machine:
+        assert machine._master is not None
+        master = machine._master._process.pid
+    assert_gone(master)
+    assert shutil.which("ssh") == str(pi.folder / "bin/ssh")

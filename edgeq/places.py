@@ -1,0 +1,101 @@
+"""From a device's address to the way there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq.boards import AnyPlace, Place
+from edgeq.bundle import RUNNER, Bundle
+from edgeq.errors import UsageError
+from edgeq.labs import NO_ADDRESS, Device
+from edgeq.machines import MachinePlace, Runner
+from edgeq.probe import Facts
+from edgeq.targets import Target
+from edgeq.transports.machine import Machine
+
+Ask = Callable[[str], str]
+"""Asks a person for a password, which is not echoed."""
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """How phones and Pis are used, whatever edgeq.toml says of each: edgeq bench's options."""
+
+    cores: str | None = None
+    threads: int = 1
+    keep: bool = False
+    offline_wheels: bool = False
+    litert_lib: Path | None = None
+
+
+def place_of(
+    device: Device,
+    target: Target,
+    options: MachineOptions,
+    *,
+    notice: Callable[[str], None],
+    ask: Ask | None = None,
+) -> AnyPlace:
+    """The way to `device`, which stands for `target`. Connects to nothing yet.
+
+    Raises UsageError for an address that is none.
+    """
+    if device.kind == "serial":
+        return Place(port=device.place, baud=device.baud)
+    if device.kind == "sim":
+        return Place(sim=True)
+    threads = device.threads or options.threads
+
+    def runner(machine: Machine, facts: Facts, bundle: Bundle, target: Target) -> Runner:
+        if bundle.manifest["engine"] == "aot":
+            return _aot_runner(bundle, target)
+        return _litert_runner(machine, facts, bundle, target, threads, options, notice)
+
+    cores = options.cores or device.cores
+    return MachinePlace(_machine(device, ask), runner, cores, options.keep)
+
+
+def _machine(device: Device, ask: Ask | None) -> Machine:
+    if device.kind == "adb":
+        from edgeq.transports.adb import AdbMachine
+
+        return AdbMachine(device.place)
+    if device.kind == "ssh":
+        from edgeq.transports.ssh import SshMachine
+
+        return SshMachine(device.place)
+    if device.kind == "console":
+        from edgeq.transports.console import ConsoleMachine
+
+        return ConsoleMachine(device.place, ask)
+    if device.kind == "local":
+        from edgeq.transports.local import LocalMachine
+
+        return LocalMachine()
+    raise UsageError(f"{device.address}: no address of a device", hint=NO_ADDRESS)
+
+
+def _aot_runner(bundle: Bundle, target: Target) -> Runner:
+    if bundle.runner is None:
+        raise UsageError(
+            f"{bundle.folder}: has no runner for {target.name}",
+            hint="'edgeq build' makes it where a compiler for that processor is: edgeq doctor",
+        )
+    return Runner({RUNNER: bundle.runner}, (f"./{RUNNER}",))
+
+
+def _litert_runner(
+    machine: Machine,
+    facts: Facts,
+    bundle: Bundle,
+    target: Target,
+    threads: int,
+    options: MachineOptions,
+    notice: Callable[[str], None],
+) -> Runner:
+    raise UsageError(
+        f"{bundle.folder}: engine litert does not run by --device",
+        hint="build it with --engine aot, or copy the bundle there and run run.py",
+    )
