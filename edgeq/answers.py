@@ -9,7 +9,8 @@ import math
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edgeq.errors import ProtocolError
 from edgeq.measurement import MAX_TICK_HZ
@@ -19,6 +20,8 @@ MAX_LAYERS = 65535
 
 MAX_BYTES = 2**40
 """Of any memory: 1 TiB."""
+
+MAX_FACTS = 64
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -30,7 +33,8 @@ class Info:
     """`eq info`: the harness and the clock that it counts with. Sizes in bytes.
 
     `line` is the longest command, `chunk` the most bytes of one `eq load`, `batch` how many
-    inferences run between two lines. `status` 0 means that the model started.
+    inferences run between two lines. `status` 0 means that the model started. `facts` are what
+    the engine says of itself beyond that, the first MAX_FACTS.
     """
 
     abi: int
@@ -48,6 +52,7 @@ class Info:
     line: int
     chunk: int
     batch: int
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,7 @@ def decode_info(answer: Answer) -> Info:
         line=_only_number(answer, "line"),
         chunk=_only_number(answer, "chunk"),
         batch=_only_number(answer, "batch"),
+        facts={parse_text(n): parse_text(t) for n, t in _all(answer, "fact", 2)[:MAX_FACTS]},
     )
     if not 1 <= info.tick_hz <= MAX_TICK_HZ:
         raise ProtocolError(f"{info.tick_hz} ticks a second, which no clock has")

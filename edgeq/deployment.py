@@ -11,6 +11,7 @@ from pathlib import Path
 from edgeq.benchmark import DEFAULTS, BenchOptions, bench
 from edgeq.boards import (
     SAMPLE_LIMIT,
+    AnyPlace,
     BoardEvaluation,
     BoardRun,
     Place,
@@ -123,7 +124,7 @@ def evaluate_on(
     data: Data,
     *,
     target: Target | None = None,
-    place: Place | None = None,
+    place: AnyPlace | None = None,
     recipe: Recipe | None = None,
     time_limit: float = SAMPLE_LIMIT,
     trace: Trace | None = None,
@@ -142,13 +143,15 @@ def evaluate_on(
             f"{source.name} is no bundle, so the device must be named",
             hint="--target NAME; edgeq targets lists them",
         )
-    if target is not None and target.core is None:
-        raise UsageError(
-            f"{target.name} is no microcontroller, and has no firmware to run samples on",
-            hint="leave out --target, --sim and --port: LiteRT runs the model on this computer",
-        )
     place = place or Place()
-    _check_targets(targets, place, recipe)
+    if isinstance(place, Place):
+        if target is not None and target.core is None:
+            raise UsageError(
+                f"{target.name} is no microcontroller, and has no firmware to run samples on",
+                hint="--device says where it is (ssh:pi@raspberrypi, adb:auto); or leave out "
+                "--target, --sim and --port: LiteRT runs the model on this computer",
+            )
+        _check_targets(targets, place, recipe)
     with bundles_of([source], targets, recipe, notice, progress) as found:
         path, described = found[0]
         return evaluate_board(

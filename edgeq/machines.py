@@ -30,16 +30,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 @dataclass(frozen=True)
 class Runner:
-    """`files` (name: content) to put into one folder, and what to run there.
-
-    `engine_version`, `kernels` and `threads` are for the result, `notes` for its reader.
-    """
+    """`files` (name: content) to put into one folder, and what to run there; `notes` are for the
+    reader of its results."""
 
     files: Mapping[str, bytes]
     argv: tuple[str, ...]
-    engine_version: str | None = None
-    kernels: str | None = None
-    threads: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -234,11 +229,5 @@ def core_mask(cores: str, max_khz: Mapping[int, int], where: str) -> int:
 def _surroundings(
     machine: Machine, facts: Facts, runner: Runner, pinned: _Pinned | None
 ) -> Surroundings:
-    environment = replace(
-        facts.environment,
-        threads=runner.threads,
-        engine_version=runner.engine_version,
-        kernels=runner.kernels,
-        pinned=pinned.text if pinned else None,
-    )
+    environment = replace(facts.environment, threads=1, pinned=pinned.text if pinned else None)
     return Surroundings(environment, lambda: read_state(machine), runner.notes)

@@ -11,10 +11,12 @@ import click
 from edgeq import report
 from edgeq.benchmark import BenchOptions
 from edgeq.boards import BoardRun, Place
+from edgeq.bundle import is_bundle, open_bundle
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
 from edgeq.cli.device_runs import machine_options, named_devices, way_to
 from edgeq.cli.options import (
+    DEVICE_HELP,
     board_options,
     data_options,
     device_options,
@@ -63,6 +65,13 @@ def _option(name: str, kind: type, default: float, text: str) -> Callable[[F], F
 @_option("num-threads", int, 1, "Threads that an inference may use (not on boards).")
 @click.option("--baseline", metavar="MODEL", help="Measure this beside it, in alternation.")
 @board_options
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="DEVICE",
+    help=f"{DEVICE_HELP} May be repeated: all at once.",
+)
 @device_options
 @click.option(
     "--sustained",
@@ -170,6 +179,7 @@ def command(
     }
     loaded = [load_target(name) for name in dict.fromkeys(targets)]
     machines = machine_options(cores, num_threads, keep, offline_wheels, litert_lib)
+    devices = devices or _this_computer(subjects)
     if devices:
         _refuse_with_devices({"--sim": sim, "--port": port, "--baseline": baseline})
         measured = bench_devices(
@@ -212,6 +222,13 @@ def command(
     for name, error in failures:
         console.print_error(f"{name}: {error.message}", error.hint)
     return int(bool(failures))
+
+
+def _this_computer(subjects: tuple[str, ...]) -> tuple[str, ...]:
+    """Where bundles run that were compiled for this computer."""
+    bundles = [open_bundle(Path(s)).manifest for s in subjects if is_bundle(Path(s))]
+    here = [(b["engine"], b["target"]) == ("aot", "host") for b in bundles]
+    return ("local",) if here and all(here) and len(here) == len(subjects) else ()
 
 
 def _refuse_with_devices(given: dict[str, Any]) -> None:

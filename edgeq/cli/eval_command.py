@@ -7,15 +7,25 @@ from typing import Any
 
 import click
 
-from edgeq.boards import SAMPLE_LIMIT, BoardEvaluation, Place
+from edgeq.boards import SAMPLE_LIMIT, AnyPlace, BoardEvaluation, Place
+from edgeq.bundle import is_bundle, open_bundle
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
-from edgeq.cli.options import board_options, data_options, gather, model_options, project_option
+from edgeq.cli.device_runs import machine_options, named_devices, way_to
+from edgeq.cli.options import (
+    DEVICE_HELP,
+    board_options,
+    data_options,
+    device_options,
+    gather,
+    model_options,
+    project_option,
+)
 from edgeq.deployment import Recipe, evaluate_on
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.evaluation import Evaluation, evaluate
-from edgeq.targets import is_path, load_target
+from edgeq.targets import Target, is_path, load_target
 
 
 @click.command("eval")
@@ -31,11 +41,13 @@ from edgeq.targets import is_path, load_target
     "-t", "--target", metavar="TARGET", help="On a board of this kind; a model is built for it."
 )
 @board_options
+@click.option("--device", metavar="DEVICE", help=DEVICE_HELP)
+@device_options
 @click.option(
     "--time-limit",
     type=float,
     metavar="SECONDS",
-    help=f"On a board: for one sample, at most (default {SAMPLE_LIMIT:g}).",
+    help=f"On a device: for one sample, at most (default {SAMPLE_LIMIT:g}).",
 )
 @data_options
 @model_options
@@ -54,20 +66,27 @@ def command(
     time_limit: float | None,
     trace: bool,
     json_file: str | None,
+    device: str | None,
+    cores: str | None,
+    keep: bool,
+    offline_wheels: bool,
+    litert_lib: str | None,
     **options: Any,
 ) -> int:
-    """Measure accuracy on labelled data: float beside integer here, or on a board.
+    """Measure accuracy on labelled data: float beside integer here, or on a device.
 
     MODEL is a bundle, a .tflite, or a trained model. A float one is converted first where there is
     --calibration-data or a --scheme, else judged as it is.
 
-    With --target, --sim or --port every sample runs on the board at --port, or in its emulator,
-    and by the reference on this computer: exit code 1 when any output differs by a byte. A model
-    is built for --target first, in a temporary folder unless -o or --port is given.
+    With --device, --target, --sim or --port every sample runs on the device and by the reference
+    on this computer: exit code 1 when any output differs (for engine litert: by more than the
+    bundle's tolerance). A model is built for --target first, in a temporary folder unless -o or
+    --port is given.
 
     \b
     edgeq eval build/rpi --data test.npz
     edgeq eval net.tflite --data test.npz --target cortex-m4 --sim
+    edgeq eval build/rpi --data test.npz --device ssh:pi@raspberrypi
     """
     request = gather(model, evaluation=data, evaluation_samples=None, **options)
     project = request.project
@@ -79,8 +98,9 @@ def command(
     )
     scheme = scheme or (project.scheme if project else None)
     progress = console.Progress()
-    if target is None and not sim and port is None:
+    if target is None and not sim and port is None and device is None:
         _refuse_board_options(baud=baud, output=output, engine=engine, time_limit=time_limit)
+        _refuse_board_options(cores=cores, keep=keep or None, litert_lib=litert_lib)
         result = evaluate(
             request.source,
             request.data,
@@ -92,11 +112,20 @@ def command(
         if not json_file or console.write_json(json_file, encode(result)):
             _show(result)
         return 0
+    described = load_target(target) if target else None
+    place: AnyPlace = Place(port, sim, baud)
+    if device is not None:
+        _refuse_two_places(sim, port)
+        machines = machine_options(cores, 1, keep, offline_wheels, litert_lib)
+        (named,) = named_devices([device], options["project_file"])
+        if described is None and not is_bundle(request.source) and named.target:
+            described = load_target(named.target)
+        place = way_to(named, described or _target_of(request.source), machines)
     found = evaluate_on(
         request.source,
         request.data,
-        target=load_target(target) if target else None,
-        place=Place(port, sim, baud),
+        target=described,
+        place=place,
         recipe=Recipe(
             output=Path(kept) if kept else None,
             scheme=scheme,
@@ -115,12 +144,28 @@ def command(
     return int(found.first_difference is not None)
 
 
+def _target_of(source: Path) -> Target:
+    if not is_bundle(source):
+        raise UsageError(
+            f"{source.name}: nothing says what to build it for",
+            hint="--target NAME, or target = NAME in [devices.NAME] of edgeq.toml",
+        )
+    return load_target(str(open_bundle(source).manifest["target"]))
+
+
+def _refuse_two_places(sim: bool, port: str | None) -> None:
+    if sim or port is not None:
+        raise UsageError(
+            "--device excludes --sim and --port", hint="--device serial:PORT, --device sim"
+        )
+
+
 def _refuse_board_options(**given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise UsageError(
-                f"--{name.replace('_', '-')} is for a board",
-                hint="--target NAME with --sim, or with --port",
+                f"--{name.replace('_', '-')} is for a device",
+                hint="--device DEVICE, or --target NAME with --sim or --port",
             )
 
 
@@ -131,9 +176,10 @@ def _show_board(found: BoardEvaluation) -> None:
         f"{found.samples} samples of {found.source}",
         style="bold",
     )
-    console.say(
-        f"outputs: {found.equal} of {found.samples} equal those of {found.reference}, byte for byte"
-    )
+    line = f"outputs: {found.equal} of {found.samples} equal those of {found.reference}"
+    if found.equal < found.samples and found.first_difference is None:
+        line += f", the others are within {found.max_difference:g}"
+    console.say(f"{line}, byte for byte" if found.equal == found.samples else line)
     if found.accuracy is not None:
         console.say(f"accuracy on the device: {100 * found.accuracy:.2f} %")
     if found.first_difference:

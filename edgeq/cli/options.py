@@ -116,17 +116,9 @@ def board_options(function: F) -> F:
 
 
 def device_options(function: F) -> F:
-    """Which devices, and how a phone or a Pi is to be used."""
+    """How a phone or a Pi is to be used."""
     for option in reversed(
         (
-            click.option(
-                "--device",
-                "devices",
-                multiple=True,
-                metavar="DEVICE",
-                help="On it: adb:SERIAL, adb:auto, ssh:pi@HOST, console:PORT, serial:PORT, sim, "
-                "local, or a name of [devices]. May be repeated: all at once.",
-            ),
             click.option(
                 "--cores", metavar="CORES", help="On a phone or Pi: big, little, or a mask in hex."
             ),
@@ -147,6 +139,12 @@ def device_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+DEVICE_HELP = (
+    "On it: adb:SERIAL, adb:auto, ssh:pi@HOST, console:PORT, serial:PORT, sim, local, or a name "
+    "of [devices]."
+)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,13 @@ int eq_answer_info(eq_harness_t* harness, const eq_word_t* words, size_t count) 
     eq_put_number_line(harness, "chunk", (config->line_size - LOAD_OVERHEAD) / 2);
     eq_put_number_line(harness, "batch", config->tick_count);
     eq_put_text_line(harness, "input-kind", config->input->name);
+    for (size_t i = 0; i < config->fact_count; i++) {
+        eq_put_begin(harness, "fact");
+        eq_put_text(harness, config->facts[i].name);
+        eq_put(harness, ",");
+        eq_put_text(harness, config->facts[i].text);
+        eq_put_close(harness);
+    }
     return EQ_OK;
 }
 

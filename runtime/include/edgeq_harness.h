@@ -111,6 +111,12 @@ extern const eq_input_t eq_input_raw;     /* kws01, and any network without a be
 extern const eq_input_t eq_input_uint8;   /* ic01, vww01: one more by 128 than the stored int8 */
 extern const eq_input_t eq_input_float32; /* ad01: quantized here, answered by the squared error */
 
+/* What an engine says of itself beyond what every engine has: threads, kernels. */
+typedef struct {
+    const char* name;
+    const char* text;
+} eq_fact_t;
+
 /* Constant facts, and the buffers, which the caller owns and which outlive the harness. */
 typedef struct {
     const eq_port_t* port;
@@ -139,6 +145,10 @@ typedef struct {
     /* Counts of inferences between two prints, or of layers; at least 1. */
     uint64_t* ticks;
     size_t tick_count;
+
+    /* May be none. */
+    const eq_fact_t* facts;
+    size_t fact_count;
 } eq_harness_config_t;
 
 #define EQ_LINE_SIZE_MIN 128

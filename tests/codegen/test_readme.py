@@ -29,7 +29,7 @@ def test_readme_has_the_commands_and_the_facts() -> None:
     board = readme("cortex-m", export, target="A board", cflags=flags)
     assert "TARGET_ARCH=cortex-m4+fp " in board and "Tensor arena: 2048 bytes" in board
     assert "Nothing was verified" in board and "firmware.elf" not in board
-    served = readme("cortex-m", export, target="x", firmware=["edgeq flash x", "edgeq bench x"])
+    served = readme("cortex-m", export, target="x", serving=["edgeq flash x", "edgeq bench x"])
     assert "`firmware/firmware.elf`" in served and "    edgeq flash x\n" in served
     assert "TinyModel.kt" in readme("android", export, target="A phone")
 

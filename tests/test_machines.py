@@ -1,0 +1,336 @@
+"""A bundle on a computer: put there, proved, measured, taken away. The computer is this one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_model import tiny_int8
+
+from edgeq.boards import bench_board, evaluate_board
+from edgeq.building import build
+from edgeq.bundle import open_bundle
+from edgeq.cli import run as edgeq
+from edgeq.errors import BundleError, DeviceFault, DeviceLost, EdgeqError, UsageError
+from edgeq.fleet import Timed, bench_devices
+from edgeq.labs import Device
+from edgeq.machines import MachinePlace, Runner, core_mask, deploy, folder_of
+from edgeq.pipeline import Data
+from edgeq.places import MachineOptions, place_of
+from edgeq.probe import probe, read_state
+from edgeq.targets import load_target
+from edgeq.tflite import read_graph
+from edgeq.transports.local import LocalMachine
+from edgeq.transports.machine import Ended
+
+HOST = load_target("host")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("machines")
+    (folder / "tiny.tflite").write_bytes(tiny_int8())
+    return build(folder / "tiny.tflite", [HOST], output=folder / "b", engine="aot")[0].folder
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch) -> Path:
+    """Where LocalMachine puts its folders."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def aot(machine, facts, bundle, target):
+    return Runner({"runner": bundle.runner}, ("./runner",))
+
+
+def local(**options) -> MachinePlace:
+    return MachinePlace(LocalMachine(), aot, **options)
+
+
+def test_a_runner_is_proved_measured_and_taken_away(bundle, temporary):
+    run = bench_board(bundle, local(), runs=20, profile=True)
+    m = run.measurement
+    assert (m.checks.equal, m.checks.count, m.unit) == (8, 8, "ns")
+    assert m.summary.count >= 20 and m.environment.engine_version == "ABI 1"
+    assert m.environment.arch == "x86_64" and m.environment.before.load_average is not None
+    graph = read_graph(open_bundle(bundle).tflite, "tiny")
+    assert run.profile is not None and len(run.profile.layers) == len(graph.main.ops)
+    assert not list(temporary.iterdir()), "files stay"
+
+
+def test_files_stay_when_they_are_to_be_kept(bundle, temporary):
+    bench_board(bundle, local(keep=True), runs=5)
+    assert [p.name for p in temporary.rglob("runner")] == ["runner"]
+
+
+def test_seconds_are_a_lower_bound_and_a_slowdown_is_told(bundle, temporary):
+    run = bench_board(bundle, local(), runs=1, seconds=0.5, sustained=True)
+    assert sum(run.measurement.samples) > 0.1e9
+    slowdown = {m.name: m for m in run.measurement.metrics}["slowdown"]
+    assert 0.2 < slowdown.value < 5 and slowdown.better == "lower"
+
+
+def test_every_sample_of_a_data_set(bundle, temporary, tmp_path):
+    graph_inputs = open_bundle(bundle).golden().inputs
+    np.savez(tmp_path / "d.npz", x=np.concatenate([s[0] for s in graph_inputs]).astype(np.float32))
+    found = evaluate_board(bundle, Data(evaluation=tmp_path / "d.npz"), local())
+    assert (found.samples, found.equal, found.tolerance) == (8, 8, (0.0,))
+
+
+def test_what_is_there_and_right_stays_and_anything_else_is_sent(temporary):
+    machine, sent = LocalMachine(), []
+    machine.open()
+    files = {"a": b"alpha", "b": bytes(1000)}
+    folder = folder_of(machine, files)
+    deploy(machine, files, folder, lambda what, done, total: sent.append(total))
+    assert sent[-1] == 1005
+    sent.clear()
+    deploy(machine, files, folder, lambda what, done, total: sent.append(total))
+    assert not sent
+    (Path(folder) / "a").write_bytes(b"alphA")
+    deploy(machine, files, folder, lambda what, done, total: sent.append(total))
+    assert sent == [5] and (Path(folder) / "a").read_bytes() == b"alpha"
+    shutil.rmtree(folder)
+    machine.close()
+
+
+def test_a_name_that_leaves_the_folder_is_never_sent(temporary):
+    machine = LocalMachine()
+    machine.open()
+    for name in ("../x", "-rf", "a b", "$(reboot)", ""):
+        with pytest.raises(BundleError, match="no name for a file"):
+            deploy(machine, {name: b""}, machine.folder + "/x")
+    machine.close()
+
+
+def test_storage_that_keeps_other_bytes_is_noticed(temporary):
+    class Rotten(LocalMachine):
+        def push(self, files, folder, progress=None):
+            super().push({name: b"rot" for name in files}, folder, progress)
+
+    machine = Rotten()
+    machine.open()
+    with pytest.raises(DeviceFault, match="a is not what was sent"):
+        deploy(machine, {"a": b"alpha"}, f"{machine.folder}/f")
+    shutil.rmtree(machine.folder)
+    machine.close()
+
+
+def test_a_target_for_another_processor_is_refused_with_the_right_one(bundle, temporary):
+    with pytest.raises(UsageError, match="local is x86_64, and rpi is for aarch64"):
+        with local().session(load_target("rpi"), open_bundle(bundle)):
+            pass
+    with pytest.raises(UsageError, match="cortex-m4 is a microcontroller"):
+        local().check(load_target("cortex-m4"))
+    assert not list(temporary.iterdir())
+
+
+def test_a_runner_that_cannot_run_is_one_error_and_leaves_nothing(bundle, temporary):
+    def broken(machine, facts, bundle, target):
+        return Runner({"runner": b"#!/bin/sh\necho no such library >&2\nexit 3\n"}, ("./runner",))
+
+    with pytest.raises(DeviceLost, match="ended with 3: no such library"):
+        bench_board(bundle, MachinePlace(LocalMachine(), broken), runs=1)
+    assert not list(temporary.iterdir())
+
+
+def test_cores_by_their_speed_or_by_a_mask():
+    phone = {0: 1800, 1: 1800, 2: 1800, 3: 1800, 4: 2400, 5: 2400, 6: 2400, 7: 2800}
+    assert core_mask("big", phone, "phone") == 0x80
+    assert core_mask("little", phone, "phone") == 0x0F
+    assert core_mask("f0", phone, "phone") == core_mask("0xF0", phone, "phone") == 0xF0
+    for cores, said in (
+        ("big", "no big and little cores"),
+        ("0", "not understood"),
+        ("4-7", "4-7"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            core_mask(cores, {0: 1800, 1: 1800}, "pi")
+
+
+def test_a_run_can_be_kept_on_a_core(bundle, temporary):
+    m = bench_board(bundle, local(cores="1"), runs=5).measurement
+    assert m.environment.pinned == "0"
+    with pytest.raises(DeviceFault, match="does not keep a process on the cores 63"):
+        bench_board(bundle, local(cores=f"{1 << 63:x}"), runs=5)
+    assert not list(temporary.iterdir())
+
+
+# --- What a machine says of itself ---------------------------------------------------------------
+
+
+def test_this_computer_says_what_it_is():
+    machine = LocalMachine()
+    machine.open()
+    facts, state = probe(machine), read_state(machine)
+    machine.close()
+    assert (facts.arch, facts.is_android, facts.emulator) == ("x86_64", False, None)
+    assert facts.python and facts.environment.cores and facts.environment.os
+    assert state.load_average is not None
+
+
+class Said:
+    """A machine whose shell says what a test wants; the real ones do not lie on demand."""
+
+    name = "adb:X"
+
+    def __init__(self, output: bytes) -> None:
+        self.output = output
+
+    def run(self, script: str, time_limit: float) -> Ended:
+        return Ended(0, self.output, b"")
+
+
+PHONE = b"""machine=aarch64
+kernel=Linux 5.15.0
+cores=8
+part=0xd05 0xd05 0xd41
+exe=/system/bin/sh
+ro.product.manufacturer=ACME
+ro.product.model=Phone 9
+ro.product.cpu.abi=arm64-v8a
+ro.build.version.sdk=34
+ro.build.version.release=14
+ro.soc.model=SM8550
+cpu0.cpuinfo_max_freq=1800000
+cpu0.scaling_governor=walt
+cpu7.cpuinfo_max_freq=3000000
+cpu7.scaling_governor=walt
+end=1
+"""
+
+
+def test_a_phone():
+    facts = probe(Said(PHONE))
+    e = facts.environment
+    assert (facts.arch, facts.is_android, facts.max_khz) == (
+        "aarch64",
+        True,
+        {0: 1800000, 7: 3000000},
+    )
+    assert (e.device, e.os, e.soc, e.abi, e.sdk) == (
+        "ACME Phone 9", "Android 14, Linux 5.15.0", "SM8550", "arm64-v8a", 34,
+    )  # fmt: skip
+    assert (e.cpu, e.governor) == ("Cortex-A55 + Cortex-A78", "walt")
+
+
+def test_a_phone_under_emulation_is_none():
+    facts = probe(Said(PHONE.replace(b"/system/bin/sh", b"/usr/bin/qemu-aarch64-static")))
+    assert facts.emulator == "QEMU's qemu-aarch64"
+    assert facts.environment.device == "QEMU's qemu-aarch64 as ACME Phone 9"
+
+
+def test_states():
+    state = read_state(
+        Said(
+            b"frequency=1800000 \nfrequency=3000000 \nzone.battery=99000 \nzone.cpu-0-0=51200 \n"
+            b"zone.cpu-bad=-274000\nload=0.5 0.4 0.3 1/2 3\nthrottled=throttled=0x50005\n"
+            b"level=  level: 87\nthermal=Thermal Status: 2\nend=1\n"
+        )
+    )
+    assert (state.frequency_khz, state.temperature_c, state.load_average) == (3000000, 51.2, 0.5)
+    assert (state.pi_throttled, state.thermal_status, state.battery_percent) == (0x50005, 2, 87)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\x1b[2J\x1b]0;owned\x07",
+        b"x" * 100_000,
+        b"\xff\xfe",
+        b"=" * 50,
+        b"\x00",
+        b"; rm -rf /",
+        b"",
+    ],
+)
+def test_a_hostile_answer_is_text_of_some_length_or_nothing(value):
+    said = PHONE
+    for key in (b"Phone 9", b"34", b"3000000", b"SM8550", b"0xd05 0xd05 0xd41", b"8\n"):
+        said = said.replace(key, value)
+    facts = probe(Said(said))
+    text = json.dumps([facts.environment.device, facts.environment.soc, facts.environment.cpu])
+    assert "\\u001b" not in text and len(text) < 1000
+    read_state(
+        Said(b"load=" + value + b"\nfrequency=" + value + b"\nthrottled=" + value + b"\nend=1")
+    )
+
+
+def test_a_shell_that_cannot_say_it_is_an_error():
+    with pytest.raises(DeviceFault, match="could not say what machine it is") as e:
+        probe(Said(b"sh: uname: not found\n"))
+    assert "POSIX sh" in e.value.hint
+
+
+# --- Several at once, and the command line -----------------------------------------------------
+
+
+def test_devices_side_by_side_and_one_that_fails(bundle, temporary):
+    failures = []
+
+    def places(device, target):
+        if device.name == "broken":
+            return MachinePlace(LocalMachine(), lambda *_: Runner({"runner": b""}, ("./none",)))
+        return place_of(device, target, MachineOptions(), notice=print)
+
+    devices = [Device(name, "local") for name in ("one", "broken", "two")]
+    runs = bench_devices(
+        [bundle], devices, places, timed=Timed(runs=5, seconds=0.1),
+        failed=lambda name, error: failures.append((name, error)),
+    )  # fmt: skip
+    assert [r.measurement.checks.equal for r in runs] == [8, 8]
+    assert [name for name, _ in failures] == ["broken"]
+    assert isinstance(failures[0][1], EdgeqError)
+    assert not list(temporary.iterdir())
+
+
+def test_bench_on_a_device(bundle, temporary, tmp_path, capsys):
+    result = tmp_path / "r.json"
+    assert (
+        edgeq(["bench", str(bundle), "--device", "local", "--json", str(result), "--min-secs", "0"])
+        == 0
+    )
+    assert "8 equal" in capsys.readouterr().out
+    written = json.loads(result.read_text())
+    assert written["measurements"][0]["engine"] == "aot"
+    assert edgeq(["compare", str(result), str(result)]) == 0
+
+
+def test_a_bundle_of_this_computer_s_own_runner_needs_no_device(bundle, temporary, capsys):
+    assert edgeq(["bench", str(bundle), "--min-secs", "0"]) == 0
+    assert "aot" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--device", "local", "--sim"], "--sim and --device exclude each other"),
+        (["--device", "local", "--device", "local"], "local is named twice"),
+        (["--device", "phon"], "no device 'phon'"),
+        (["--device", "adb:auto"], "adb:auto is none of what was built"),
+    ],
+)
+def test_devices_that_do_not_fit_are_said(bundle, arguments, said, capsys):
+    assert edgeq(["bench", str(bundle), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--cores", "big"], ["--keep"], ["--sustained", "3"]])
+def test_options_of_devices_need_one(tiny_model, option, capsys):
+    assert edgeq(["bench", str(tiny_model), *option]) == 2
+    assert f"{option[0]} goes with --device" in capsys.readouterr().err
+
+
+def test_eval_on_a_device(bundle, temporary, tmp_path, capsys):
+    inputs = [sample[0] for sample in open_bundle(bundle).golden().inputs]
+    np.savez(tmp_path / "d.npz", x=np.concatenate(inputs).astype(np.float32))
+    data = ["--data", str(tmp_path / "d.npz")]
+    assert edgeq(["eval", str(bundle), *data, "--device", "local"]) == 0
+    out = capsys.readouterr().out
+    assert "8 of 8 equal those of TensorFlow Lite Micro" in out and "byte for byte" in out
+    assert edgeq(["eval", str(bundle), *data, "--device", "local", "--sim"]) == 2
+    assert edgeq(["eval", str(bundle), *data, "--cores", "1"]) == 2
