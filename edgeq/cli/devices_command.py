@@ -53,8 +53,8 @@ def command(destination: str | None) -> None:
         say("No phone is here by adb. Is USB debugging on (Settings, Developer options)?")
     if hosts:
         say()
-        columns = ("host of ~/.ssh/config", "what to do next")
-        table(columns, [(h.address, h.next_step) for h in hosts])
+        heads = ("host of ~/.ssh/config", "what to do next")
+        table(heads, [(h.address, h.next_step) for h in hosts])
     if trouble:
         note(f"phones were not looked for: {trouble}")
 
