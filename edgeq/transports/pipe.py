@@ -16,17 +16,20 @@ from edgeq.transports.process import Process
 WRITE_LIMIT = 10.0
 _CHUNK = 65536
 _TAIL = 2000
+_END = 256
 
 
 @dataclass(frozen=True)
 class Collected:
-    """How a program ended, and the first bytes of both its streams. `code` is None when it was
-    late, and ended by us; negative: the signal that ended it."""
+    """How a program ended, and the first and the last bytes of both its streams. `code` is None
+    when it was late, and ended by us; negative: the signal that ended it."""
 
     command: str
     code: int | None
     output: bytes
     errors: bytes
+    output_end: bytes = b""
+    errors_end: bytes = b""
 
 
 def collect(
@@ -41,15 +44,28 @@ def collect(
 ) -> Collected:
     """Run `argv` to its end, with `content` to read; `progress` is called with the bytes taken.
 
-    Everything it prints is read, the first `output_limit` bytes of each stream are kept. Raises
-    MissingProgram, with `install` as the hint.
+    Everything it prints is read, the first `output_limit` bytes of each stream are kept, and the
+    last few. Raises MissingProgram, with `install` as the hint.
     """
     process = Process(argv, install=install, piped=True, environment=environment)
     try:
         output, errors = _exchange(process, content, time_limit, output_limit, progress)
-        return Collected(process.command, process.wait(0), output, errors)
+        return Collected(
+            process.command,
+            process.wait(0),
+            bytes(output.first),
+            bytes(errors.first),
+            output.last,
+            errors.last,
+        )
     finally:
         process.stop()
+
+
+@dataclass
+class _Kept:
+    first: bytearray
+    last: bytes = b""
 
 
 def _exchange(
@@ -58,9 +74,9 @@ def _exchange(
     time_limit: float,
     output_limit: int,
     progress: Callable[[int], None] | None,
-) -> tuple[bytes, bytes]:
+) -> list[_Kept]:
     stdin, *readable = process.pipes
-    kept = {fd: bytearray() for fd in readable}
+    kept = {fd: _Kept(bytearray()) for fd in readable}
     os.set_blocking(stdin, False)
     deadline = time.monotonic() + time_limit
     left = memoryview(content)
@@ -77,7 +93,8 @@ def _exchange(
         for fd in ready:
             data = os.read(fd, _CHUNK)
             if data:
-                kept[fd] += data[: output_limit - len(kept[fd])]
+                kept[fd].first += data[: output_limit - len(kept[fd].first)]
+                kept[fd].last = (kept[fd].last + data)[-_END:]
             else:
                 readable.remove(fd)
         if writable:
@@ -88,8 +105,7 @@ def _exchange(
                 process.end_input()
         if not ready and not writable and process.wait(0) is not None:
             break
-    output, errors = kept.values()
-    return bytes(output), bytes(errors)
+    return list(kept.values())
 
 
 def _write_some(fd: int, left: memoryview) -> memoryview:

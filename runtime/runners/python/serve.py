@@ -25,7 +25,6 @@ import re
 import select
 import signal
 import struct
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -176,8 +175,8 @@ class Network:
 
     def infer(self) -> int:
         """One inference on the inputs, in ns."""
-        for port, data in zip(self.inputs, self.data):
-            value = np.frombuffer(data, port.dtype).reshape(port.shape)
+        for place, port in enumerate(self.inputs):
+            value = np.frombuffer(self.data[place], port.dtype).reshape(port.shape)
             self._interpreter.set_tensor(port.index, value)
         self._used = True
         invoke, clock = self._interpreter.invoke, time.perf_counter_ns
