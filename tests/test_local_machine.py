@@ -138,7 +138,7 @@ def test_writing_to_a_program_that_is_gone(machine):
 
 
 def test_a_program_that_does_not_read(machine, monkeypatch):
-    monkeypatch.setattr("edgeq.transports.local.WRITE_LIMIT", 0.2)
+    monkeypatch.setattr("edgeq.transports.pipe.WRITE_LIMIT", 0.2)
     program = machine.start("exec sleep 600", machine.folder)
     program.open()
     with pytest.raises(NoReply, match="took no more bytes for 0.2 s"):

@@ -191,6 +191,7 @@ def test_the_end_of_its_input_ends_a_long_run(runner):
         process.stdin.write(b"eq run 1000000 1000000%")
         process.stdin.close()
         assert process.wait(LIMIT) == 0
+        assert b"interrupted by a byte from the host" in process.stdout.read()
 
 
 def test_it_ends_when_nobody_reads(runner):
