@@ -29,6 +29,7 @@ from edgeq.compiling import call
 from edgeq.elf import read_elf, require_arch
 from edgeq.errors import MissingProgram, UsageError
 from edgeq.extras import install_line
+from edgeq.graph import Graph
 from edgeq.machines import Runner
 from edgeq.toolchains import NDK, Toolchain, find_toolchain, host_arch
 from edgeq.transports.process import run
@@ -141,6 +142,13 @@ def _member(wheel: Path) -> bytes:
         raise UsageError(
             f"{wheel.name}: has no {inside}: {e}", hint=f"use {PACKAGE} 2.1.6 or later"
         ) from e
+
+
+def c_refuses(graph: Graph) -> str | None:
+    """Why LiteRT's C API (2.3) cannot load the network, which its interpreter for Python can."""
+    if any(tensor.is_variable for subgraph in graph.subgraphs for tensor in subgraph.tensors):
+        return "it has variable tensors (SVDF, LSTM), which LiteRT's C API does not take"
+    return None
 
 
 # --- The runner ---------------------------------------------------------------------------------
