@@ -132,7 +132,7 @@ def _make(architecture: Architecture, new: Path) -> None:
     for folder in ("bin", "lib", "sbin"):
         (new / folder).symlink_to(f"usr/{folder}")
     (new / "tmp").chmod(0o1777)
-    unpack = "dpkg-deb --fsys-tarfile \"$1\" | tar -x -C \"$2\" --keep-directory-symlink"
+    unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" --keep-directory-symlink'
     for archive in archives:
         _run("sh", "-c", unpack, "sh", str(archive), str(new))
     for link, target in architecture.links:
