@@ -160,7 +160,7 @@ class AdbMachine:
     def push(self, files: Mapping[str, bytes], folder: str, progress: Pushed | None = None) -> None:
         part = f".part-{secrets.token_hex(8)}"
         inside = shlex.quote(folder)
-        self._required(f"mkdir -p {inside} && cd {inside} && mkdir {part}", folder)
+        self._required(f"umask 022; mkdir -p {inside} && cd {inside} && mkdir {part}", folder)
         done, total = 0, sum(map(len, files.values()))
         try:
             for number, content in enumerate(files.values()):
@@ -169,7 +169,9 @@ class AdbMachine:
                 if progress:
                     progress(f"copying to {self.name}", done, total)
             moves = [f"mv -f {part}/{n} {shlex.quote('./' + name)}" for n, name in enumerate(files)]
-            self._required(" && ".join([f"cd {inside}", *moves, f"rmdir {part}"]), folder)
+            self._required(
+                " && ".join([f"cd {inside} && chmod 755 {part}/*", *moves, f"rmdir {part}"]), folder
+            )
         except BaseException:
             with contextlib.suppress(DeviceError):
                 self.run(f"cd {inside} && rm -rf {part}; rmdir {inside}", _FILE_LIMIT)
