@@ -55,14 +55,15 @@ _INSTALL = (
 
 _NO_SERVER = "'adb kill-server', then try again; ANDROID_ADB_SERVER_PORT names another port"
 
+# [E] is an E, and keeps this script from finding itself.
 _END = """\
 n=0
 while [ $n -lt 20 ]; do
-  found=$(grep -ls EDGEQ_JOB={job} /proc/[0-9]*/environ)
+  found=$(grep -ls '[E]DGEQ_JOB={job}' /proc/[0-9]*/environ /proc/[0-9]*/cmdline)
   if [ -z "$found" ]; then exit 0; fi
   for f in $found; do
     f=${{f#/proc/}}
-    kill -9 "${{f%/environ}}" 2>/dev/null
+    kill -9 "${{f%/*}}" 2>/dev/null
   done
   n=$((n + 1))
 done
@@ -230,9 +231,10 @@ class AdbMachine:
 
     def _settled(self, serial: str) -> str:
         """`serial`, once adb has it ready. Raises the DeviceError that says why it is not."""
-        said = ""
+        said, steps = "", "is it plugged in, unlocked, and USB debugging on?"
         state = _state(serial)
         if re.fullmatch(r".+:\d{1,5}", serial) and state in (None, "offline"):
+            steps = "is it on, in this network, and 'adb tcpip' or wireless debugging on?"
             if state == "offline":  # As adb leaves it when the connection broke: for good.
                 _ask_server(["disconnect", serial])
             done = _ask_server(["connect", serial], may_fail=True)
@@ -246,10 +248,7 @@ class AdbMachine:
             others = ", ".join(d.address for d in list_adb()[:8])
             raise NoDevice(
                 f"adb:{_shown(serial)}: adb sees no such device{f' ({said})' if said else ''}",
-                hint=f"there is {others}"
-                if others
-                else "is it plugged in, unlocked, and USB "
-                "debugging on? 'adb devices -l' lists what adb sees",
+                hint=f"{steps} adb sees {others or 'no other'}",
             )
         if error := _state_error(serial, state):
             raise error
@@ -281,11 +280,9 @@ class AdbMachine:
         if done.code is None:
             raise self._late(f"adb push to {_shown(folder)}", time_limit)
         if done.code:
-            said = _last_line(done.errors) or _last_line(done.output)
             # adb's words for what adbd reports of the file; the rest is about the connection.
-            if found := re.search(r"remote (.*)", said):
-                raise self._fault(folder, found[1])
-            raise self._trouble(done)
+            found = re.search(rb"failed to copy .*: remote (.*)", done.errors + done.output)
+            raise self._fault(folder, _shown(found[1])) if found else self._trouble(done)
 
     def _required(self, script: str, folder: str) -> None:
         ended = self.run(script, _FILE_LIMIT)

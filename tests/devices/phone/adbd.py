@@ -94,12 +94,11 @@ def adbd() -> Path:
         if not made.exists():
             if reason := missing():
                 raise RuntimeError(reason)
+            packages.forget_old("adbd-*")
             work = place / "adbd-new"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
             _build(work)
-            for old in place.glob("adbd-*[0-9a-f]"):
-                old.unlink(missing_ok=True)
             (work / "adbd").rename(made)
             shutil.rmtree(work)
     return made

@@ -3,7 +3,9 @@ are not touched."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from pi import roots
@@ -14,11 +16,22 @@ _SOURCE = (
 )
 
 
+_FOLDER = roots.cache() / "phone"  # Of the HOME at import: a test may have one of its own.
+_KEPT = 7 * 86400
+"""Seconds."""
+
+
 def folder() -> Path:
     """Where all that is made for the phone stays between runs."""
-    place = roots.cache() / "phone"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    return _FOLDER
+
+
+def forget_old(pattern: str) -> None:
+    """Delete what another recipe made long ago; what it made lately may be another checkout's."""
+    for old in folder().glob(pattern):
+        if time.time() - old.stat().st_mtime > _KEPT:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
 def source(package: str, into: Path) -> None:

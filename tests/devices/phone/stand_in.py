@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
-from pi import namespaces
 from phone import adbd, system
+from pi import namespaces
 
 READY_LIMIT = 60.0
 CPU = "cortex-a72"
@@ -167,6 +167,10 @@ class Phone:
         """Its file system, as this computer sees it."""
         return Path(f"/proc/{self._first}/root")
 
+    @property
+    def is_on(self) -> bool:
+        return self._process is not None
+
     def connect(self) -> None:
         """Have adb know it, in whatever state it is."""
         end = time.monotonic() + READY_LIMIT
@@ -262,6 +266,8 @@ class Phone:
         cores = os.cpu_count() or 1
         kinds = [_LITTLE if core < cores // 2 else _BIG for core in range(cores)]
         self._write("etc/edgeq-test/cpuinfo", "".join(map(_cpuinfo, range(cores), kinds)))
+        for name in ("online", "possible", "present"):  # XNNPACK counts processors by these.
+            self._write(f"sys/devices/system/cpu/{name}", f"0-{cores - 1}\n")
         for core, (_, khz) in enumerate(kinds):
             folder = f"sys/devices/system/cpu/cpu{core}/cpufreq"
             self._write(f"{folder}/scaling_governor", "schedutil\n")

@@ -62,6 +62,7 @@ def root() -> Path:
     made = place / f"root-{recipe}"
     with FileLock(place / "root.lock", timeout=280):
         if not made.exists():
+            packages.forget_old("root-*")
             new = place / "root-new"
             shutil.rmtree(new, ignore_errors=True)
             _make(new)
