@@ -24,6 +24,7 @@ import platform
 import re
 import select
 import signal
+import stat
 import struct
 import time
 import zlib
@@ -130,12 +131,15 @@ class Network:
 
     def __init__(self, path: str, threads: int, kernels: str) -> None:
         try:
+            facts = os.stat(path)
+            if not stat.S_ISREG(facts.st_mode) or not 0 < facts.st_size < FILE_LIMIT:
+                die(f"{path}: empty, beyond 2 GiB, or no file")
             with open(path, "rb") as file:
-                self._model = file.read(FILE_LIMIT + 1)
+                self._model = file.read(facts.st_size)
         except OSError as e:
             die(f"{path}: {e.strerror or e}")
-        if not 0 < len(self._model) <= FILE_LIMIT:
-            die(f"{path}: empty, or beyond 2 GiB")
+        except MemoryError:
+            die(f"{path}: {facts.st_size} bytes are more than there is memory for")
         self.sha256 = hashlib.sha256(self._model).hexdigest()
         self._module, self.version = find_interpreter()
         self._options: dict[str, Any] = {"num_threads": threads}
