@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
-from pi import namespaces
 from phone import adbd, system
+from pi import namespaces
 
 READY_LIMIT = 60.0
 CPU = "cortex-a72"
