@@ -3,8 +3,11 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 STAMPS := $(VENV)/.stamps
-APT_CORTEX_M := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib \
-  qemu-system-arm
+APT := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib qemu-system-arm \
+  gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
+  qemu-user-static
+APT_PROGRAMS := arm-none-eabi-g++ qemu-system-arm aarch64-linux-gnu-gcc arm-linux-gnueabihf-gcc \
+  qemu-aarch64-static qemu-arm-static
 
 .PHONY: help demo test test-slow check format types wheel bench-convert bench-instructions sizes clean
 
@@ -14,10 +17,10 @@ help: ## this list
 demo: $(STAMPS)/demo ## train the digits example, build, evaluate and measure it
 	cd examples/digits && PATH="$(BIN):$$PATH" ./demo.sh
 
-test: $(STAMPS)/dev $(STAMPS)/cortex-m ## the tests, with all they need
+test: $(STAMPS)/dev $(STAMPS)/devices ## the tests, with all they need
 	$(BIN)/pytest -n 2 -m "not slow"
 
-test-slow: $(STAMPS)/dev $(STAMPS)/cortex-m ## every test
+test-slow: $(STAMPS)/dev $(STAMPS)/devices ## every test
 	$(BIN)/pytest -n 2
 
 check: $(STAMPS)/dev ## every linter
@@ -34,11 +37,11 @@ wheel: $(STAMPS)/dev ## build the wheel and try it in an empty environment
 bench-convert: $(STAMPS)/dev ## conversion time beside tf.lite and litert-quantizer
 	$(BIN)/python benchmarks/convert.py
 
-sizes: $(STAMPS)/dev $(STAMPS)/cortex-m ## flash, arena, stack of networks (MODELS="a.tflite b.tflite"), and of each kernel as a CSV
+sizes: $(STAMPS)/dev $(STAMPS)/devices ## flash, arena, stack of networks (MODELS="a.tflite b.tflite"), and of each kernel as a CSV
 	$(BIN)/python benchmarks/sizes.py $(MODELS)
 	$(BIN)/python benchmarks/kernel_sizes.py
 
-bench-instructions: $(STAMPS)/dev $(STAMPS)/cortex-m ## instructions per inference on emulated cores; MODELS, BESIDE=counts.json
+bench-instructions: $(STAMPS)/dev $(STAMPS)/devices ## instructions per inference on emulated cores; MODELS, BESIDE=counts.json
 	$(BIN)/python benchmarks/instructions.py $(if $(BESIDE),--beside $(BESIDE)) $(MODELS)
 
 clean: ## remove what make made
@@ -55,10 +58,11 @@ $(STAMPS)/dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow,tflm,dev]'
 	@mkdir -p $(STAMPS) && touch $@
 
-# The Cortex-M compiler and emulator, and Kotlin's compiler where the system has one, by apt where one
-# is missing; tests that need them say so.
-$(STAMPS)/cortex-m: | $(VENV)/bin/python
-	{ command -v arm-none-eabi-g++ && command -v qemu-system-arm; } >/dev/null || { apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT_CORTEX_M); }
+# Compilers and emulators for microcontrollers, Raspberry Pis and phones, and Kotlin's compiler where
+# the system has one, by apt where one is missing; tests that need them say so.
+$(STAMPS)/devices: | $(VENV)/bin/python
+	(for program in $(APT_PROGRAMS); do command -v $$program || exit 1; done) >/dev/null || \
+	  { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT); }
 	-command -v kotlinc >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends kotlin
 	@mkdir -p $(STAMPS) && touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 import shutil
@@ -22,7 +23,8 @@ class Need:
     """A program or Python package, the versions that do, and what it is for.
 
     `commands` use it; it is `required` when they cannot do without. `extra` is edgeq's own that
-    brings a package; `system` has a program's packages by the system's installer.
+    brings a package; `system` has a program's packages by the system's installer, `page` where to
+    get it otherwise. A need with a `variable` is a folder that this one names.
     """
 
     name: str
@@ -34,7 +36,11 @@ class Need:
     distributions: tuple[str, ...] = ()
     extra: str | None = None
     system: tuple[tuple[str, str], ...] = ()
+    page: str = ""
+    variable: str | None = None
 
+
+_ARM_PAGE = "https://developer.arm.com/downloads/-/arm-gnu-toolchain-downloads"
 
 _ARM_GCC = (
     ("apt-get", "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib"),
@@ -49,6 +55,7 @@ _QEMU = (
     ("pacman", "qemu-system-arm"),
     ("brew", "qemu"),
 )
+_QEMU_PAGE = "https://www.qemu.org/download"
 
 _INSTALLERS = {
     "apt-get": "sudo apt-get install",
@@ -129,6 +136,7 @@ NEEDS = (
         ("build",),
         wanted=">=12",
         system=_ARM_GCC,
+        page=_ARM_PAGE,
     ),
     Need(
         "qemu-system-arm",
@@ -136,6 +144,7 @@ NEEDS = (
         ("bench",),
         wanted=">=7",
         system=_QEMU,
+        page=_QEMU_PAGE,
     ),
     Need(
         "arm-none-eabi-g++",
@@ -143,6 +152,40 @@ NEEDS = (
         (),
         wanted=">=12",
         system=_ARM_GCC,
+        page=_ARM_PAGE,
+    ),
+    Need(
+        "gcc",
+        "runners (engine aot) for this computer",
+        ("build",),
+        system=(("apt-get", "gcc libc6-dev"), ("pacman", "gcc")),
+    ),
+    Need(
+        "aarch64-linux-gnu-gcc",
+        "runners (engine aot) for 64-bit phones and Raspberry Pis",
+        ("build",),
+        system=(("apt-get", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),),
+    ),
+    Need(
+        "arm-linux-gnueabihf-gcc",
+        "runners (engine aot) for 32-bit phones and Raspberry Pis",
+        ("build",),
+        system=(("apt-get", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),),
+    ),
+    Need(
+        "ziglang",
+        "runners (engine aot) for all of these, in place of their compilers",
+        ("build",),
+        wanted=">=0.13",
+        module="ziglang",
+        extra="zig",
+    ),
+    Need(
+        "Android NDK",
+        "runners (engine aot) for phones, preferred where it is there",
+        ("build",),
+        page="https://developer.android.com/ndk/downloads, then ANDROID_NDK_HOME=FOLDER",
+        variable="ANDROID_NDK_HOME",
     ),
 )
 
@@ -182,7 +225,7 @@ def examine(needs: Sequence[Need] = NEEDS) -> list[Item]:
         )
     ]
     for need in needs:
-        found, version = _package(need) if need.module else _program(need.name)
+        found, version = _look_for(need)
         items.append(
             Item(
                 name=need.name,
@@ -221,6 +264,15 @@ def _numbers(version: str) -> tuple[int, ...]:
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
+
+
+def _look_for(need: Need) -> tuple[bool, str | None]:
+    if need.module:
+        return _package(need)
+    if need.variable:
+        folder = os.environ.get(need.variable)
+        return bool(folder) and os.path.isdir(str(folder)), None
+    return _program(need.name)
 
 
 def _package(need: Need) -> tuple[bool, str | None]:
@@ -269,4 +321,4 @@ def _install_line(need: Need) -> str:
     for installer, packages in need.system:
         if shutil.which(installer):
             return f"{_INSTALLERS[installer]} {packages}"
-    return "https://developer.arm.com/downloads/-/arm-gnu-toolchain-downloads"
+    return need.page or install_line("zig")

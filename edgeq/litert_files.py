@@ -318,8 +318,6 @@ def _runner(
         files,
         (*start, *job.options()),
         engine_version=installed,
-        kernels="XNNPACK" if job.kernels == "xnnpack" else "built-in",
-        threads=job.threads,
         notes=notes,
     )
 

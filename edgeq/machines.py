@@ -32,14 +32,13 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 class Runner:
     """`files` (name: content) to put into one folder, and what to run there.
 
-    `engine_version`, `kernels` and `threads` are for the result, `notes` for its reader.
+    `engine_version` is the engine's where it does not say so itself; `notes` are for the reader of
+    its results.
     """
 
     files: Mapping[str, bytes]
     argv: tuple[str, ...]
     engine_version: str | None = None
-    kernels: str | None = None
-    threads: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -236,9 +235,7 @@ def _surroundings(
 ) -> Surroundings:
     environment = replace(
         facts.environment,
-        threads=runner.threads,
         engine_version=runner.engine_version,
-        kernels=runner.kernels,
         pinned=pinned.text if pinned else None,
     )
     return Surroundings(environment, lambda: read_state(machine), runner.notes)

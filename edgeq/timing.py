@@ -59,8 +59,8 @@ def measurement_of(
             engine_version=f"ABI {info.abi}",
             edgeq_version=__version__,
         )
-    elif environment.engine_version is None:
-        environment = replace(environment, engine_version=f"ABI {info.abi}")
+    else:
+        environment = _with_facts(environment, info)
     verdict = judge(samples, environment)
     doubts = []
     if instruction_hz is None:
@@ -85,14 +85,32 @@ def measurement_of(
         checks=check,
         environment=environment,
         first=None if timing.first is None else clock.count(timing.first),
-        metrics=memory_metrics(memory),
         delegated=_delegated(info),
+        metrics=memory_metrics(memory),
+    )
+
+
+_KERNELS = {"xnnpack": "XNNPACK", "builtin": "built-in"}
+
+
+def _with_facts(environment: Environment, info: Info) -> Environment:
+    """What the engine said of itself (m-eq-fact in runtime/PROTOCOL.md)."""
+    facts = info.facts
+    kernels = facts.get("kernels")
+    return replace(
+        environment,
+        engine_version=facts.get("version") or environment.engine_version or f"ABI {info.abi}",
+        kernels=_KERNELS.get(kernels, kernels) if kernels else None,
+        threads=_count(facts.get("threads")) or 1,
     )
 
 
 def _delegated(info: Info) -> Delegated | None:
-    """How many operators XNNPACK took, where the engine says so."""
-    counts = [info.facts.get(name, "") for name in ("operators", "delegated")]
-    if not all(re.fullmatch("[0-9]{1,6}", text) for text in counts):
+    operators, taken = (_count(info.facts.get(key)) for key in ("operators", "delegated"))
+    if operators is None or taken is None or taken > operators:
         return None
-    return Delegated(*map(int, counts))
+    return Delegated(operators, taken)
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch("[0-9]{1,6}", text) else None

@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 
 _EVERY_BUNDLE = "manifest.json, model.tflite, golden inputs and outputs, README"
 
+_IN_C = "with engine aot instead: the network in C99 with its kernels, and a program that serves it"
+
 _YIELDS = {
     "cortex-m": (
         "the network in C99 with its kernels; firmware, for boards with a port in runtime/ports;",
@@ -27,9 +29,10 @@ _YIELDS = {
     ),
     "linux": (
         "run.py, which checks, measures and classifies there; requirements for its OS and Python",
+        _IN_C,
     ),
-    "android": ("a Kotlin file with shapes, scales, quantize and dequantize",),
-    "host": ("run.py, which checks, measures and classifies on any computer like this one",),
+    "android": ("a Kotlin file with shapes, scales, quantize and dequantize", _IN_C),
+    "host": ("run.py, which checks, measures and classifies on any computer like this one", _IN_C),
 }
 """What `edgeq build` writes for a family, beside what every bundle has."""
 

@@ -219,7 +219,9 @@ inference and each layer take.
 By hand, on the device:
 
     chmod +x runner
-    printf 'eq info%%eq run 10%%' | ./runner
+    ./runner
+
+Then type `eq info%`, `eq run 10%` and so on, each with Enter; Ctrl-D ends it.
 
 """
 

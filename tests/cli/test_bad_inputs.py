@@ -235,7 +235,7 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
      "--time-limit", "inf"], 2, "a time limit of inf s"),
     ("eval: time that is no number", nothing, ["eval", "m.tflite", "--data", "x", "-t",
      "mps2-an386", "--time-limit", "nan"], 2, "a time limit of nan s"),
-    ("eval: time limit", nothing, ["eval", "m.tflite", "--time-limit", "3"], 2, "is for a board"),
+    ("eval: time limit", nothing, ["eval", "m.tflite", "--time-limit", "3"], 2, "is for a device"),
     (
         "eval on no board",
         nothing,
