@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from every_operator import Network, networks
 from harness_link import process
 from litert_link import (
+    HOST,
     KERNELS,
     KINDS,
     argv_of,
@@ -26,8 +28,11 @@ from litert_link import (
 )
 from make_model import Maker, pack, tiny_float, tiny_int8
 
+from edgeq.boards import bench_board
+from edgeq.building import build
 from edgeq.errors import DeviceError, DeviceLost, StaleFirmware, UsageError
 from edgeq.litert_files import (
+    PACKAGE,
     UNVERIFIED,
     Job,
     build_runner,
@@ -36,7 +41,9 @@ from edgeq.litert_files import (
     glibc_files,
     on_android,
 )
+from edgeq.machines import MachinePlace
 from edgeq.tflite import read_graph
+from edgeq.transports.local import LocalMachine
 from edgeq.workers.timing import Timing
 
 
@@ -368,3 +375,24 @@ def test_with_a_pushed_loader_on_aarch64(kernels, tmp_path):
     assert (measurement.checks.equal, measurement.checks.count) == (4, 4)
     assert measurement.delegated is not None
     assert (measurement.delegated.delegated > 0) == (kernels == "xnnpack"), facts
+
+
+# --- As a bundle -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bundle_is_proved_and_measured(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "tiny.tflite").write_bytes(tiny_int8())
+    bundle = build(tmp_path / "tiny.tflite", [HOST], output=tmp_path / "b", engine="litert")[0]
+
+    def make_runner(machine, facts, bundle, target):
+        return runner_of(kind, bundle.tflite, threads=2)
+
+    place = MachinePlace(LocalMachine(), make_runner)
+    m = bench_board(bundle.folder, place, runs=20).measurement
+
+    assert (m.engine, m.checks.count, m.environment.threads) == ("litert", 8, 2)
+    assert (m.environment.engine_version, m.environment.kernels) == (version(PACKAGE), "XNNPACK")
+    assert m.delegated is not None and m.delegated.operators == 4
+    assert {p.name for p in tmp_path.iterdir()} == {"tiny.tflite", "b"}, "files stay"

@@ -91,13 +91,13 @@ def die(text: str, code: int = 1) -> NoReturn:
 # --- The network --------------------------------------------------------------------------------
 
 
-def find_interpreter() -> tuple[Any, str]:
-    """The module with Interpreter, and "PACKAGE VERSION"."""
+def find_interpreter() -> tuple[Any, str, str]:
+    """The module with Interpreter, its package and that one's version."""
     reasons = []
     for package, module in PACKAGES:
         try:
             found = importlib.import_module(module)
-            return found, f"{package} {importlib.metadata.version(package)}"
+            return found, package, importlib.metadata.version(package)
         except ImportError as e:
             reasons.append(str(e))
     die(f"no interpreter: {'; '.join(reasons)}")
@@ -143,7 +143,7 @@ class Network:
         except MemoryError:
             die(f"{path}: {facts.st_size} bytes are more than there is memory for")
         self.sha256 = hashlib.sha256(self._model).hexdigest()
-        self._module, self.version = find_interpreter()
+        self._module, self.package, self.version = find_interpreter()
         self._options: dict[str, Any] = {"num_threads": threads}
         resolver = self._module.OpResolverType
         if kernels == "builtin":
@@ -168,7 +168,7 @@ class Network:
             self._interpreter = self._module.Interpreter(model_content=self._model, **self._options)
             self._interpreter.allocate_tensors()
         except (MemoryError, RuntimeError, TypeError, ValueError) as e:
-            die(f"{self._path}: {self.version} refuses the model: {e}")
+            die(f"{self._path}: {self.package} {self.version} refuses the model: {e}")
         self._used = False
 
     def reset(self) -> None:
@@ -370,7 +370,7 @@ class Server:
         facts = [("kernels", arguments.kernels), ("threads", arguments.threads)]
         if network.operators is not None:
             facts += [("operators", network.operators), ("delegated", network.delegated)]
-        facts.append(("version", quoted(network.version)))
+        facts += [("package", network.package), ("version", quoted(network.version))]
         for name, value in [
             ("protocol", PROTOCOL_VERSION), ("abi", ABI_VERSION), ("status", "0,ok"),
             ("engine", "litert"), ("target", quoted(arguments.target)),
