@@ -17,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from every_operator import Network, networks
 from harness_link import process
 from litert_link import (
+    CACHE,
     HOST,
     KERNELS,
     KINDS,
@@ -30,6 +31,7 @@ from make_model import Maker, pack, tiny_float, tiny_int8
 
 from edgeq.boards import bench_board
 from edgeq.building import build
+from edgeq.bundle import open_bundle
 from edgeq.errors import DeviceError, DeviceLost, StaleFirmware, UsageError
 from edgeq.litert_files import (
     PACKAGE,
@@ -41,7 +43,9 @@ from edgeq.litert_files import (
     glibc_files,
     on_android,
 )
+from edgeq.litert_runner import litert_runner
 from edgeq.machines import MachinePlace
+from edgeq.probe import probe
 from edgeq.tflite import read_graph
 from edgeq.transports.local import LocalMachine
 from edgeq.workers.timing import Timing
@@ -358,7 +362,7 @@ def test_with_a_pushed_loader_on_aarch64(kernels, tmp_path):
     if shutil.which("qemu-aarch64-static") is None:
         pytest.skip("qemu-aarch64-static is not installed")
     try:
-        library, runner = fetch_library(), build_runner("aarch64")
+        library, runner = fetch_library(cache=CACHE), build_runner("aarch64", cache=CACHE)
         glibc = glibc_files(runner, library.content)
     except UsageError as e:
         pytest.skip(str(e))
@@ -396,3 +400,25 @@ def test_a_bundle_is_proved_and_measured(kind, tmp_path, monkeypatch):
     assert (m.environment.engine_version, m.environment.kernels) == (version(PACKAGE), "XNNPACK")
     assert m.delegated is not None and m.delegated.operators == 4
     assert {p.name for p in tmp_path.iterdir()} == {"tiny.tflite", "b"}, "files stay"
+
+
+def test_python_serves_what_c_cannot_load_and_a_phone_does_not(tmp_path):
+    (tmp_path / "svdf.tflite").write_bytes(keeping())
+    bundle = build(tmp_path / "svdf.tflite", [HOST], output=tmp_path / "b", engine="litert")[0]
+    options = dict(threads=1, offline_wheels=False, litert_lib=None)
+    notices: list[str] = []
+
+    def make_runner(machine, facts, bundle, target):
+        return litert_runner(machine, facts, bundle, target, **options, notice=notices.append)
+
+    place = MachinePlace(LocalMachine(), make_runner)
+    m = bench_board(bundle.folder, place, runs=5).measurement
+    assert m.checks.count > 0 and "variable tensors" in " ".join(notices)
+
+    machine = LocalMachine()
+    machine.open()
+    phone = replace(probe(machine), is_android=True)
+    with pytest.raises(UsageError, match="cannot be served on a phone") as error:
+        make_runner(machine, phone, open_bundle(bundle.folder), HOST)
+    assert "--engine aot" in str(error.value.hint)
+    machine.close()
