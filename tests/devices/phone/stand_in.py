@@ -262,6 +262,8 @@ class Phone:
         cores = os.cpu_count() or 1
         kinds = [_LITTLE if core < cores // 2 else _BIG for core in range(cores)]
         self._write("etc/edgeq-test/cpuinfo", "".join(map(_cpuinfo, range(cores), kinds)))
+        for name in ("online", "possible", "present"):  # XNNPACK counts processors by these.
+            self._write(f"sys/devices/system/cpu/{name}", f"0-{cores - 1}\n")
         for core, (_, khz) in enumerate(kinds):
             folder = f"sys/devices/system/cpu/cpu{core}/cpufreq"
             self._write(f"{folder}/scaling_governor", "schedutil\n")
