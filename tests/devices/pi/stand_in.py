@@ -111,6 +111,11 @@ class Pi:
         """Its file system, as this computer sees it."""
         return Path(f"/proc/{self._first}/root")
 
+    @property
+    def wheels(self) -> Path:
+        """The packages for its processor, as PyPI has them."""
+        return self._root / "opt/wheels"
+
     def switch_on(self) -> None:
         """Start sshd, at the same port as before, if any."""
         self.port = self.port or _free_port()
