@@ -16,6 +16,8 @@ from edgeq.building import build
 from edgeq.cli import run as edgeq
 from edgeq.targets import load_target
 
+pytestmark = pytest.mark.devices
+
 RUNS = ["--num-runs", "5", "--min-secs", "0"]
 
 

@@ -17,6 +17,8 @@ from edgeq.bundle import open_bundle
 from edgeq.cli import run as edgeq
 from edgeq.targets import load_target
 
+pytestmark = pytest.mark.devices
+
 RUNS = ["--num-runs", "5", "--min-secs", "0"]
 
 
