@@ -14,6 +14,7 @@ from edgeq.litert_files import Job
 from edgeq.machines import Runner
 from edgeq.probe import Facts
 from edgeq.targets import Target
+from edgeq.tflite import read_graph
 from edgeq.transports.local import LocalMachine
 from edgeq.transports.machine import Machine
 
@@ -48,7 +49,13 @@ def litert_runner(
     does.
     """
     job = Job(bundle.tflite, bundle.name, target.name, threads)
+    refused = litert_files.c_refuses(read_graph(job.tflite, job.name))
     if facts.is_android:
+        if refused is not None:
+            raise UsageError(
+                f"{bundle.name} cannot be served on a phone by engine litert: {refused}",
+                hint="build it with --engine aot; an app's interpreter for Java takes it, too",
+            )
         return _on_a_phone(machine, facts, job, litert_lib)
     if litert_lib is not None:
         raise UsageError(
@@ -57,7 +64,9 @@ def litert_runner(
     python = _python(machine, bundle, offline_wheels, notice)
     package = target.interpreter if target.interpreter != "litert" else litert_files.PACKAGE
     folder, version = _installed(machine, python, str(package))
-    if package == litert_files.PACKAGE and facts.arch is not None:
+    if refused is not None:
+        notice(f"{bundle.name}: Python serves the network: {refused}")
+    elif package == litert_files.PACKAGE and facts.arch is not None:
         try:
             runner = litert_files.build_runner(facts.arch)
         except MissingProgram as e:

@@ -25,6 +25,10 @@ from edgeq.transports.machine import Machine, Pushed
 Notice = Callable[[str], None]
 
 FILE_LIMIT = 30.0
+
+START_LIMIT = 60.0
+"""Seconds for a runner to answer: LiteRT compiles the network first, on a Pi from a slow card."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
@@ -95,7 +99,7 @@ class MachinePlace:
                 with Session(
                     target,
                     transport,
-                    limits=limits,
+                    limits=replace(limits or Limits(), open=START_LIMIT),
                     trace=trace,
                     notice=notice,
                     surroundings=_surroundings(machine, facts, runner, pinned),

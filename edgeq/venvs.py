@@ -35,7 +35,10 @@ INSTALL_LIMIT = 1800.0
 DOWNLOAD_LIMIT = 900.0
 _ASK_LIMIT = 60.0
 _REMOVE_LIMIT = 120.0
-_NO_VENV, _NO_INSTALL = 81, 82
+_LEAST_KB = 64 * 1024
+"""Free space below which that is why venv failed: it does not pass on what its pip says."""
+
+_DF = r"^\S+ +\d+ +-?\d+ +(-?\d+) +\d+% .*$"
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)((?:[=<>!~]=?|===)[A-Za-z0-9.*+!,<>=~]+)?")
 """A name and its versions: no option of pip, no path, no URL."""
@@ -186,19 +189,23 @@ def _make(
     system = "--system-site-packages" if python.takes_system_packages else ""
     # A Pi's /tmp may be a small one in memory.
     script = (
-        f"export LC_ALL=C.UTF-8 TMPDIR={shlex.quote(part)}/tmp PYTHONDONTWRITEBYTECODE=1\n"
+        f"export LC_ALL=C.UTF-8 TMPDIR={shlex.quote(part)}/tmp\n"
         f"exec 2>&1; cd {shlex.quote(part)} && mkdir -p tmp || exit 1\n"
-        f"python3 -m venv {system} . || exit {_NO_VENV}\n"
+        f"trap 'df -Pk . | sed -n 2p' EXIT\n"
+        f"python3 -m venv {system} . || exit 1\n"
         "bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-cache-dir "
         f"--retries 1 --timeout 20 --only-binary=:all: {source} -r requirements.txt "
-        f"|| exit {_NO_INSTALL}\n"
+        "|| exit 1\n"
         "rm -rf wheels tmp\n"
     )
     ended = machine.run(script, INSTALL_LIMIT)
     if ended.code == 0:
         return
     said = ended.output.decode("utf-8", errors="replace")
-    if "ensurepip" in said or re.search(r"No module named '?(venv|pip)", said):
+    free = re.search(_DF, said, re.MULTILINE)
+    if "exit status" in said and free and int(free[1]) < _LEAST_KB:
+        raise _no_space(machine.name)
+    if re.search(r"ensurepip is not|No module named '?(venv|pip|ensurepip)", said):
         raise DeviceFault(
             f"{machine.name}: its Python {python.short} has no venv and pip",
             hint="there: sudo apt install python3-venv",
@@ -217,10 +224,7 @@ _NETWORK = (
 
 def _pip_error(where: str, python: Python, said: str, without_network: str) -> DeviceFault:
     if "No space left" in said or "Disk quota exceeded" in said:
-        return DeviceFault(
-            f"{where}: no space left for the packages; nothing was installed",
-            hint="they take 150 MB: free some ('df -h' says where), edgeq's own is ~/.cache/edgeq",
-        )
+        return _no_space(where)
     if re.search(_NETWORK, said):
         return DeviceFault(f"{where}: pip reaches no package index", hint=without_network)
     missing = re.findall(r"No matching distribution found for ([\w.<>=!~, -]{1,80})", said)
@@ -238,9 +242,18 @@ def _pip_error(where: str, python: Python, said: str, without_network: str) -> D
         return DeviceFault(
             f"{where}: the packages may not be written", hint="whose is ~/.cache there?"
         )
-    last = [line for line in said.splitlines() if line.strip()][-1:] or ["no reason given"]
+    last = [x for x in said.splitlines() if x.strip() and not re.search(_DF, x)][-1:] or [
+        "no reason given"
+    ]
     text = printable(last[0].encode(errors="replace"))[:300]
     return DeviceFault(f"{where}: pip did not install: {text}", hint="try it by hand there")
+
+
+def _no_space(where: str) -> DeviceFault:
+    return DeviceFault(
+        f"{where}: no space left for the packages; nothing was installed",
+        hint="they take 150 MB: free some ('df -h' says where), edgeq's own is ~/.cache/edgeq",
+    )
 
 
 def _platforms(python: Python) -> list[str]:

@@ -27,6 +27,7 @@ from edgeq.transports import openssh
 from edgeq.transports.machine import OUTPUT_LIMIT, Ended, Pushed
 from edgeq.transports.piped import Piped
 from edgeq.transports.process import Process
+from edgeq.transports.remote import check_name, kill_script, push_error
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ _STALL_LIMIT = 30.0
 _GRACE = 1.0
 _TAIL = 4096
 _CHUNK = 65536
-_PUSH_DAMAGED = 65
 _SSH_FAILED = 255
 _SOCKET_ROOM = 60
 """Characters for the folder of the control socket: of 104 in all, ssh adds some for a while."""
@@ -118,7 +118,7 @@ class SshMachine:
     def end(self, word: str, also: str = "") -> None:
         """End on the machine what carries `word`, and run `also` then. Never raises."""
         try:
-            script = f"{_kill(word)}\n{also}"
+            script = f"{kill_script(word)}\n{also}"
             with contextlib.closing(_Command(self, script, to_be_ended=False)) as command:
                 command.to_its_end(_END_LIMIT)
         except DeviceError as e:
@@ -159,7 +159,7 @@ class SshMachine:
     def _sums(self, names: list[str], folder: str) -> dict[str, str]:
         """The SHA-256 of those of `names` that are in `folder` and may be executed."""
         for name in names:
-            _check_name(name)
+            check_name(name)
         quoted = shlex.quote(folder)
         script = [f"cd {quoted} 2>/dev/null || exit 0"]
         script += [f"[ -x {(q := shlex.quote('./' + n))} ] && sha256sum < {q}; echo" for n in names]
@@ -187,7 +187,7 @@ class SshMachine:
             "trap 'rm -f -- \"$new\"' EXIT\n"
             'cat > "$new" && chmod 755 "$new" || exit 1\n'
             'set -- $(sha256sum < "$new")\n'
-            f'[ "$1" = {digest} ] || exit {_PUSH_DAMAGED}\n'
+            f'[ "$1" = {digest} ] || {{ echo it arrived with another SHA-256 >&2; exit 1; }}\n'
             f'mv -f -- "$new" {at}\n'
         )
         with contextlib.closing(_Command(self, script, on_end=f"rm -f -- {new}")) as command:
@@ -200,7 +200,7 @@ class SshMachine:
             command.close_input()
             ended = command.to_its_end(_STALL_LIMIT + len(content) / 1e6)
         if ended.code:
-            raise _push_error(self.name, target, ended)
+            raise push_error(self.name, target, ended.code, ended.errors)
 
 
 class SshProgram:
@@ -385,46 +385,6 @@ def _remote(script: str, word: str) -> str:
     )
     encoded = base64.b64encode(text.encode()).decode()
     return f"exec env EDGEQ_RUN={word} sh -c 'eval \"$(echo {encoded} | base64 -d)\"'"
-
-
-def _kill(word: str) -> str:
-    """A script that ends all processes with EDGEQ_RUN=`word`, and those that they start now."""
-    return (
-        "for turn in 1 2 3; do\n"
-        f"found=$(grep -ls EDGEQ_RUN={word} /proc/[0-9]*/environ)\n"
-        '[ "$found" ] || break\n'
-        "for each in $found; do\n"
-        "each=${each#/proc/}; kill -KILL ${each%/environ} 2>/dev/null\n"
-        "done\n"
-        "done"
-    )
-
-
-def _check_name(name: str) -> None:
-    parts = name.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\0" in name:
-        raise UsageError(f"{name!r}: no name of a file below a folder")
-
-
-def _push_error(name: str, target: str, ended: Ended) -> DeviceFault:
-    said = ended.errors.decode(errors="replace")
-    where = f"{name}: {printable(target.encode(errors='backslashreplace'))}"
-    if "No space left" in said or "quota exceeded" in said:
-        return DeviceFault(
-            f"{where}: no space left there; nothing was written",
-            hint="free some on the machine ('df -h' says where); edgeq's own is in ~/.cache/edgeq",
-        )
-    if "Permission denied" in said or "Read-only file system" in said:
-        return DeviceFault(
-            f"{where}: may not be written there; nothing was",
-            hint="whose is the folder? 'ls -ld' there; sudo chown it to this user, or give another",
-        )
-    if ended.code == _PUSH_DAMAGED:
-        return DeviceFault(
-            f"{where}: arrived with another SHA-256; nothing was written", hint="try again"
-        )
-    last = printable(said.strip().splitlines()[-1].encode())[:300] if said.strip() else "no reason"
-    return DeviceFault(f"{where}: was not written: {last}", hint="look at the folder there")
 
 
 def _socket_folder() -> str | None:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from make_model import tiny_int8
 from pi.stand_in import Pi
+from processes import assert_gone
 
 from edgeq.building import build
 from edgeq.bundle import open_bundle
 from edgeq.cli import run as edgeq
 from edgeq.targets import load_target
+
+pytestmark = pytest.mark.devices
 
 RUNS = ["--num-runs", "5", "--min-secs", "0"]
 
@@ -62,7 +65,8 @@ def test_bench(switched_on, bundles, target, engine, tmp_path, monkeypatch, caps
     assert (
         m["environment"]["before"]["temperature_c"] and "pi_throttled" in m["environment"]["after"]
     )
-    assert not pi.processes("runner") and not pi.processes("serve.py")
+    for pid in (*pi.processes("runner"), *pi.processes("serve.py")):
+        assert_gone(pid)
     left = [p.name for p in (pi.files / "home/pi/.cache/edgeq").glob("*")]
     assert all(name.startswith("venv-") for name in left), left
 

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +18,7 @@ import pytest
 from agreement import RUNNERS, make_reference
 from elftools.elf.elffile import ELFFile
 from make_model import tiny_int8
+from processes import processes_of
 
 from edgeq.codegen.aot import compile_graph
 from edgeq.codegen.facts import Export
@@ -157,7 +159,8 @@ def test_a_runner_that_is_killed_is_noticed(machine, runner, expected):
     program = machine.start(f"exec {runner}", "/")
     with Session(load_target("host"), program) as session:
         session.check_model(expected)
-        program._process._process.kill()
+        (pid,) = processes_of(runner)
+        os.kill(pid, signal.SIGKILL)
         with pytest.raises(DeviceLost, match="a program on local ended with 137"):
             session.measure(expected)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import shutil
 import sys
@@ -28,6 +29,7 @@ from edgeq.toolchains import host_arch
 from edgeq.transports.local import LocalMachine
 
 HOST = load_target("host")
+CACHE = Path(os.environ.get("EDGEQ_TEST_CACHE") or Path.home() / ".cache" / "edgeq-tests")
 KINDS = ("c", "python")
 KERNELS = {"xnnpack": "fast", "builtin": "builtin"}
 LIMITS = Limits(open=60.0)
@@ -44,7 +46,7 @@ def runner_of(kind: str, tflite: bytes, **options) -> Runner:
     job = Job(tflite, "net", HOST.name, **options)
     if kind == "python":
         return in_python(job, sys.executable, version(PACKAGE))
-    return on_linux(job, build_runner(host_arch()), str(library()), version(PACKAGE))
+    return on_linux(job, build_runner(host_arch(), cache=CACHE), str(library()), version(PACKAGE))
 
 
 def expected_of(tflite: bytes, kernels: str = "xnnpack", samples: int = 4) -> Expected:

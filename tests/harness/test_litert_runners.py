@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from ai_edge_litert import schema_py_generated as schema
 from every_operator import Network, networks
 from harness_link import process
 from litert_link import (
+    CACHE,
+    HOST,
     KERNELS,
     KINDS,
     argv_of,
@@ -26,8 +29,12 @@ from litert_link import (
 )
 from make_model import Maker, pack, tiny_float, tiny_int8
 
+from edgeq.boards import bench_board
+from edgeq.building import build
+from edgeq.bundle import open_bundle
 from edgeq.errors import DeviceError, DeviceLost, StaleFirmware, UsageError
 from edgeq.litert_files import (
+    PACKAGE,
     UNVERIFIED,
     Job,
     build_runner,
@@ -36,7 +43,11 @@ from edgeq.litert_files import (
     glibc_files,
     on_android,
 )
+from edgeq.litert_runner import litert_runner
+from edgeq.machines import MachinePlace
+from edgeq.probe import probe
 from edgeq.tflite import read_graph
+from edgeq.transports.local import LocalMachine
 from edgeq.workers.timing import Timing
 
 
@@ -351,7 +362,7 @@ def test_with_a_pushed_loader_on_aarch64(kernels, tmp_path):
     if shutil.which("qemu-aarch64-static") is None:
         pytest.skip("qemu-aarch64-static is not installed")
     try:
-        library, runner = fetch_library(), build_runner("aarch64")
+        library, runner = fetch_library(cache=CACHE), build_runner("aarch64", cache=CACHE)
         glibc = glibc_files(runner, library.content)
     except UsageError as e:
         pytest.skip(str(e))
@@ -368,3 +379,46 @@ def test_with_a_pushed_loader_on_aarch64(kernels, tmp_path):
     assert (measurement.checks.equal, measurement.checks.count) == (4, 4)
     assert measurement.delegated is not None
     assert (measurement.delegated.delegated > 0) == (kernels == "xnnpack"), facts
+
+
+# --- As a bundle -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bundle_is_proved_and_measured(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "tiny.tflite").write_bytes(tiny_int8())
+    bundle = build(tmp_path / "tiny.tflite", [HOST], output=tmp_path / "b", engine="litert")[0]
+
+    def make_runner(machine, facts, bundle, target):
+        return runner_of(kind, bundle.tflite, threads=2)
+
+    place = MachinePlace(LocalMachine(), make_runner)
+    m = bench_board(bundle.folder, place, runs=20).measurement
+
+    assert (m.engine, m.checks.count, m.environment.threads) == ("litert", 8, 2)
+    assert (m.environment.engine_version, m.environment.kernels) == (version(PACKAGE), "XNNPACK")
+    assert m.delegated is not None and m.delegated.operators == 4
+    assert {p.name for p in tmp_path.iterdir()} == {"tiny.tflite", "b"}, "files stay"
+
+
+def test_python_serves_what_c_cannot_load_and_a_phone_does_not(tmp_path):
+    (tmp_path / "svdf.tflite").write_bytes(keeping())
+    bundle = build(tmp_path / "svdf.tflite", [HOST], output=tmp_path / "b", engine="litert")[0]
+    options = dict(threads=1, offline_wheels=False, litert_lib=None)
+    notices: list[str] = []
+
+    def make_runner(machine, facts, bundle, target):
+        return litert_runner(machine, facts, bundle, target, **options, notice=notices.append)
+
+    place = MachinePlace(LocalMachine(), make_runner)
+    m = bench_board(bundle.folder, place, runs=5).measurement
+    assert m.checks.count > 0 and "variable tensors" in " ".join(notices)
+
+    machine = LocalMachine()
+    machine.open()
+    phone = replace(probe(machine), is_android=True)
+    with pytest.raises(UsageError, match="cannot be served on a phone") as error:
+        make_runner(machine, phone, open_bundle(bundle.folder), HOST)
+    assert "--engine aot" in str(error.value.hint)
+    machine.close()

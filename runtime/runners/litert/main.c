@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@
 #define FILE_LIMIT ((size_t)1 << 31)
 #define LINE_SIZE 4096
 #define TICK_COUNT 1024
-#define COUNT_LIMIT_MS 60000 /* of the inference that only counts operators */
+#define COUNT_LIMIT_MS 5000 /* for LiteRT to start and infer, only to count operators */
 
 static const char usage[] = "usage: litert-runner LIBRARY MODEL TARGET [--name NAME] [--threads N] "
                             "[--kernels xnnpack|builtin]\n";
@@ -129,6 +130,7 @@ static bool count_operators(const arguments_t* arguments, const uint8_t* bytes, 
         network_t network = {{0}, NULL, 0};
         network_options_t options = arguments->network;
         int nothing = open("/dev/null", O_RDWR);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         options.profile = true;
         dup2(nothing, STDIN_FILENO);
         dup2(nothing, STDOUT_FILENO);

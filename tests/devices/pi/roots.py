@@ -156,6 +156,17 @@ def _make(architecture: Architecture, new: Path) -> None:
         *("--python-version=3.11", f"--dest={new / 'opt/wheels'}", *architecture.wheels),
     )
 
+    _compile(new / "usr/lib")
+
+
+def _compile(folder: Path) -> None:
+    """Python's own modules, as its maintainer script would: emulated, that takes seconds a start.
+
+    Only the same Python's files are of use there.
+    """
+    if sys.version_info[:2] == (3, 11):
+        _run(sys.executable, "-m", "compileall", "-q", "-j2", f"-s{folder.parents[1]}", str(folder))
+
 
 def _download(architecture: Architecture) -> list[Path]:
     """The packages' archives. This computer's own apt and dpkg are not touched."""

@@ -11,6 +11,7 @@ Its computing is right and its times mean nothing. It has host key, port and cli
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -79,10 +80,7 @@ class Pi:
         self.port = 0
 
     def __enter__(self) -> Pi:
-        reason = missing()
-        if reason:
-            pytest.skip(reason)
-        self._root = roots.root(self.architecture)
+        self._require()
         (self.folder / "ssh").mkdir(parents=True)
         (self.folder / "bin").mkdir()
         for name in ("id", "host_key"):
@@ -110,6 +108,11 @@ class Pi:
     def files(self) -> Path:
         """Its file system, as this computer sees it."""
         return Path(f"/proc/{self._first}/root")
+
+    @property
+    def wheels(self) -> Path:
+        """The packages for its processor, as PyPI has them."""
+        return self._root / "opt/wheels"
 
     def switch_on(self) -> None:
         """Start sshd, at the same port as before, if any."""
@@ -180,23 +183,36 @@ class Pi:
                 continue
         return found
 
-    def console_argv(self, program: list[str]) -> list[str]:
-        """How `program` is run in another such root: for a serial console."""
-        namespaces = [sys.executable, str(HERE / "namespaces.py"), str(self._root)]
-        return [*namespaces, str(self._setup), *program]
+    def switch_console_on(self) -> int:
+        """Start it with a login on a serial console instead of sshd. Our end of that line."""
+        self._require()
+        _write(self._setup / "login.sh", (HERE / "login.sh").read_text())
+        ours, theirs = pty.openpty()
+        try:
+            self._start(["setsid", "-c", "-w", "sh", "/login.sh"], theirs)
+        finally:
+            os.close(theirs)
+        return ours
 
-    def _start(self, program: list[str]) -> None:
+    def _require(self) -> None:
+        reason = missing()
+        if reason:
+            pytest.skip(reason)
+        self._root = roots.root(self.architecture)
+
+    def _start(self, program: list[str], console: int | None = None) -> None:
         pid = self._setup.with_name("setup.pid")
         pid.unlink(missing_ok=True)
         environment = {"PATH": "/usr/sbin:/usr/bin", "LANG": "C.UTF-8"}
         if self._disk:
             environment["EDGEQ_TEST_DISK"] = self._disk
         with self._log.open("wb") as log:
+            namespaces = [sys.executable, str(HERE / "namespaces.py"), str(self._root)]
             self._process = subprocess.Popen(
-                self.console_argv(program),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                [*namespaces, str(self._setup), *program],
+                stdin=subprocess.DEVNULL if console is None else console,
+                stdout=log if console is None else console,
+                stderr=log if console is None else console,
                 env=environment,
                 start_new_session=True,
             )
