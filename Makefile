@@ -8,8 +8,11 @@ APT := gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib 
   qemu-user-static
 APT_PROGRAMS := arm-none-eabi-g++ qemu-system-arm aarch64-linux-gnu-gcc arm-linux-gnueabihf-gcc \
   qemu-aarch64-static qemu-arm-static
+# For the stand-ins of a phone and a Raspberry Pi in tests/devices.
+APT_STAND_INS := adb openssh-client clang patchelf dpkg-dev libcap-dev android-libbase-dev \
+  android-libcutils-dev android-liblog-dev android-libboringssl-dev libstdc++6-arm64-cross
 
-.PHONY: help demo test test-slow check format types wheel bench-convert bench-instructions sizes clean
+.PHONY: help demo test test-devices test-slow check format types wheel bench-convert bench-instructions sizes clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -18,9 +21,12 @@ demo: $(STAMPS)/demo ## train the digits example, build, evaluate and measure it
 	cd examples/digits && PATH="$(BIN):$$PATH" ./demo.sh
 
 test: $(STAMPS)/dev $(STAMPS)/devices ## the tests, with all they need
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not devices"
 
-test-slow: $(STAMPS)/dev $(STAMPS)/devices ## every test
+test-devices: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins ## tests on a phone's and a Raspberry Pi's stand-ins
+	$(BIN)/pytest -n 2 -m devices
+
+test-slow: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins ## every test
 	$(BIN)/pytest -n 2
 
 check: $(STAMPS)/dev ## every linter
@@ -65,4 +71,9 @@ $(STAMPS)/devices: | $(VENV)/bin/python
 	  { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT); }
 	-command -v kotlinc >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends kotlin
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/stand-ins: | $(STAMPS)/devices
+	dpkg -s $(APT_STAND_INS) >/dev/null 2>&1 || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT_STAND_INS); }
 	@mkdir -p $(STAMPS) && touch $@

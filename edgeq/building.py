@@ -245,7 +245,7 @@ def _plan(
 ) -> _Plan:
     graph, tflite = prepared.conversion.graph, prepared.conversion.tflite
     table = table_for(target, engine)
-    gaps = find_gaps(graph, table)
+    gaps = find_gaps(graph, table, target)
     if gaps:
         raise DoesNotFit(
             f"{table.title} cannot run this model on {target.name}:\n"

@@ -242,7 +242,7 @@ def _target(
         engine=engine,
         integer_only=target.integer_only,
         floats=floats and target.integer_only,
-        gaps=tuple(find_gaps(graph, table_for(target, engine))),
+        gaps=tuple(find_gaps(graph, table_for(target, engine), target)),
         needs_flash=compiled.weights_size if compiled else graph.file_size,
         has_flash=target.flash,
         needs_ram_at_least=compiled.plan.size if compiled else alive,

@@ -25,16 +25,24 @@ from edgeq.transports.machine import Machine, Pushed
 Notice = Callable[[str], None]
 
 FILE_LIMIT = 30.0
+
+START_LIMIT = 60.0
+"""Seconds for a runner to answer: LiteRT compiles the network first, on a Pi from a slow card."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True)
 class Runner:
-    """`files` (name: content) to put into one folder, and what to run there; `notes` are for the
-    reader of its results."""
+    """`files` (name: content) to put into one folder, and what to run there.
+
+    `engine_version` is the engine's where it does not say so itself; `notes` are for the reader of
+    its results.
+    """
 
     files: Mapping[str, bytes]
     argv: tuple[str, ...]
+    engine_version: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -91,7 +99,7 @@ class MachinePlace:
                 with Session(
                     target,
                     transport,
-                    limits=limits,
+                    limits=replace(limits or Limits(), open=START_LIMIT),
                     trace=trace,
                     notice=notice,
                     surroundings=_surroundings(machine, facts, runner, pinned),
@@ -229,5 +237,9 @@ def core_mask(cores: str, max_khz: Mapping[int, int], where: str) -> int:
 def _surroundings(
     machine: Machine, facts: Facts, runner: Runner, pinned: _Pinned | None
 ) -> Surroundings:
-    environment = replace(facts.environment, threads=1, pinned=pinned.text if pinned else None)
+    environment = replace(
+        facts.environment,
+        engine_version=runner.engine_version,
+        pinned=pinned.text if pinned else None,
+    )
     return Surroundings(environment, lambda: read_state(machine), runner.notes)

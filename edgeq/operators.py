@@ -111,13 +111,17 @@ def table_for(target: Target, engine: str | None = None) -> OperatorTable:
     return load_table(name)
 
 
-def find_gaps(graph: Graph, table: OperatorTable) -> list[Gap]:
-    """The operators of `graph`, in every subgraph that a run can enter, that `table` lacks."""
+def find_gaps(graph: Graph, table: OperatorTable, target: Target | None = None) -> list[Gap]:
+    """The operators of `graph`, in every subgraph that a run can enter, that `table` lacks.
+
+    The hints name the other engines of `target` that have them.
+    """
+    choices = {table_for(target, e).name: e for e in target.engines} if target else {}
     gaps = []
     for number, subgraph in graph.reachable():
         for op in subgraph.ops:
             dtype = main_type(op, subgraph)
-            problem = _problem(op, dtype, coded_weights(op, subgraph), table)
+            problem = _problem(op, dtype, coded_weights(op, subgraph), table, choices)
             if problem:
                 gaps.append(Gap(op.index, op.name, op.version, dtype, *problem, number))
     return gaps
@@ -131,9 +135,16 @@ def notes(graph: Graph, table: OperatorTable) -> dict[str, str]:
 
 
 def _problem(
-    op: Op, dtype: str | None, weights: str | None, table: OperatorTable
+    op: Op,
+    dtype: str | None,
+    weights: str | None,
+    table: OperatorTable,
+    choices: Mapping[str, str],
 ) -> tuple[str, str] | None:
-    """The reason why `table` cannot run `op`, with a hint; None when it can."""
+    """The reason why `table` cannot run `op`, with a hint; None when it can.
+
+    `choices` are the engines that could be chosen instead, by the names of their tables.
+    """
     if op.name.startswith(CUSTOM):
         return (
             f"{op.name.removeprefix(CUSTOM)} is a custom operator, outside TFLite's set",
@@ -142,7 +153,7 @@ def _problem(
     operator = table.operators.get(op.name)
     if operator is None:
         others = _others(op, dtype, weights, table)
-        return f"{table.title} has no {op.name}", _elsewhere(table, others, "replace the layer")
+        return f"{table.title} has no {op.name}", _elsewhere(choices, others, "replace the layer")
     if not operator.has_version(op.version):
         assert operator.versions is not None
         others = _others(op, dtype, weights, table)
@@ -150,19 +161,19 @@ def _problem(
         known = f"version {low}" if low == high else f"versions {low} to {high}"
         return (
             f"{table.title} knows {known} of {op.name}, the model has version {op.version}",
-            _elsewhere(table, others, "convert with an older TensorFlow"),
+            _elsewhere(choices, others, "convert with an older TensorFlow"),
         )
     if dtype is not None and operator.types and dtype not in operator.types:
         others = _others(op, dtype, weights, table)
         return (
             f"{table.title} has {op.name} for {', '.join(operator.types)}, not for {dtype}",
-            _elsewhere(table, others, _other_scheme(dtype, operator.types)),
+            _elsewhere(choices, others, _other_scheme(dtype, operator.types)),
         )
     if not operator.has_weights(weights):
         others = _others(op, dtype, weights, table)
         return (
             f"{table.title} has {op.name} with dense int8 weights, not with {weights} ones",
-            _elsewhere(table, others, "convert the float model with dense int8 weights"),
+            _elsewhere(choices, others, "convert the float model with dense int8 weights"),
         )
     return None
 
@@ -185,13 +196,12 @@ def _runs(op: Op, dtype: str | None, weights: str | None, table: OperatorTable) 
     )
 
 
-def _elsewhere(table: OperatorTable, others: list[OperatorTable], otherwise: str) -> str:
+def _elsewhere(choices: Mapping[str, str], others: list[OperatorTable], otherwise: str) -> str:
     if not others:
         return f"no engine of edgeq's has it; {otherwise}"
     titles = " and ".join(t.title for t in others)
     verb = "have" if len(others) > 1 else "has"
-    # Only a microcontroller has a choice of engines.
-    choice = next((t.name for t in others if {t.name, table.name} <= _ENGINE_TABLES.keys()), None)
+    choice = next((choices[t.name] for t in others if t.name in choices), None)
     here = f"--engine {choice}, or {otherwise}" if choice else otherwise
     return f"{titles} {verb} it; here: {here}"
 

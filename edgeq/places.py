@@ -10,6 +10,7 @@ from edgeq.boards import AnyPlace, Place
 from edgeq.bundle import RUNNER, Bundle
 from edgeq.errors import UsageError
 from edgeq.labs import NO_ADDRESS, Device
+from edgeq.litert_runner import litert_runner
 from edgeq.machines import MachinePlace, Runner
 from edgeq.probe import Facts
 from edgeq.targets import Target
@@ -51,7 +52,16 @@ def place_of(
     def runner(machine: Machine, facts: Facts, bundle: Bundle, target: Target) -> Runner:
         if bundle.manifest["engine"] == "aot":
             return _aot_runner(bundle, target)
-        return _litert_runner(machine, facts, bundle, target, threads, options, notice)
+        return litert_runner(
+            machine,
+            facts,
+            bundle,
+            target,
+            threads=threads,
+            offline_wheels=options.offline_wheels,
+            litert_lib=options.litert_lib,
+            notice=notice,
+        )
 
     cores = options.cores or device.cores
     return MachinePlace(_machine(device, ask), runner, cores, options.keep)
@@ -84,18 +94,3 @@ def _aot_runner(bundle: Bundle, target: Target) -> Runner:
             hint="'edgeq build' makes it where a compiler for that processor is: edgeq doctor",
         )
     return Runner({RUNNER: bundle.runner}, (f"./{RUNNER}",))
-
-
-def _litert_runner(
-    machine: Machine,
-    facts: Facts,
-    bundle: Bundle,
-    target: Target,
-    threads: int,
-    options: MachineOptions,
-    notice: Callable[[str], None],
-) -> Runner:
-    raise UsageError(
-        f"{bundle.folder}: engine litert does not run by --device",
-        hint="build it with --engine aot, or copy the bundle there and run run.py",
-    )

@@ -44,6 +44,7 @@ say machine uname -m
 say kernel uname -sr
 say os sed -n 's/^PRETTY_NAME=//p' /etc/os-release
 say model cat /proc/device-tree/model
+say board sed -n 's/^Model[[:space:]]*: *//p' /proc/cpuinfo
 say part sed -n 's/^CPU part.*: *//p' /proc/cpuinfo
 say name sed -n 's/^model name.*: *//p' /proc/cpuinfo
 say cores nproc
@@ -181,7 +182,7 @@ def _emulator(exe: str | None) -> str | None:
 
 def _device(said: Mapping[str, Sequence[str]], emulator: str | None) -> str | None:
     phone = filter(None, (_first(said, f"ro.product.{k}") for k in ("manufacturer", "model")))
-    name = _first(said, "model") or " ".join(phone) or None
+    name = _first(said, "model") or _first(said, "board") or " ".join(phone) or None
     return f"{emulator} as {name or 'a machine'}" if emulator else name
 
 

@@ -99,7 +99,7 @@ def _with_facts(environment: Environment, info: Info) -> Environment:
     kernels = facts.get("kernels")
     return replace(
         environment,
-        engine_version=facts.get("version", f"ABI {info.abi}"),
+        engine_version=facts.get("version") or environment.engine_version or f"ABI {info.abi}",
         kernels=_KERNELS.get(kernels, kernels) if kernels else None,
         threads=_count(facts.get("threads")) or 1,
     )

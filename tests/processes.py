@@ -21,3 +21,15 @@ def _is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def processes_of(program: Path) -> list[int]:
+    """Who runs the file `program`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "exe").samefile(program):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

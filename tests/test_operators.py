@@ -103,6 +103,11 @@ def test_table_for(target: str, table: str) -> None:
     assert table_for(load_target(target)).name == table
 
 
+def test_engine_aot_has_the_same_operators_on_every_target() -> None:
+    for name in ("rpi", "rpi-armv7", "android", "host", "cortex-m4"):
+        assert table_for(load_target(name), "aot") is load_table("aot")
+
+
 def test_table_for_refuses_an_engine_that_the_target_lacks() -> None:
     with pytest.raises(UsageError, match="rpi has no engine 'tflm'"):
         table_for(load_target("rpi"), "tflm")
@@ -131,10 +136,19 @@ def test_a_missing_operator_names_who_has_it() -> None:
     assert "replace the layer" in gap.hint
 
 
-def test_another_engine_of_the_target_is_named_by_its_option() -> None:
-    name = next(n for n in sorted(TFLM.operators) if n not in load_table("aot").operators)
-    gap = only_gap((name, 1, []), load_table("aot"))
-    assert "TensorFlow Lite Micro" in gap.hint and "here: --engine tflm, or " in gap.hint
+@pytest.mark.parametrize(
+    ("target", "choice"), [("cortex-m4", "tflm"), ("rpi", "litert"), ("rpi-armv7", "litert")]
+)
+def test_another_engine_of_the_target_is_named_by_its_option(target: str, choice: str) -> None:
+    aot = load_table("aot")
+    name = next(
+        n
+        for n in sorted(TFLM.operators)
+        if n not in aot.operators and n in LITERT.operators and n in OLD.operators
+    )
+    (gap,) = find_gaps(graph_of((name, 1, [])), aot, load_target(target))
+    assert "TensorFlow Lite Micro" in gap.hint and f"here: --engine {choice}, or " in gap.hint
+    assert "--engine" not in only_gap((name, 1, []), aot).hint
 
 
 def test_an_operator_that_nobody_has() -> None:

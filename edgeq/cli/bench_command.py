@@ -135,7 +135,8 @@ def command(
     edgeq compare before.json now.json
     """
     place, results = Place(port, sim, baud), {"--csv": csv_file, "--json": json_file}
-    if targets:
+    named = named_devices(devices, options["project_file"])
+    if targets or (named and not all(is_bundle(Path(s)) for s in subjects or ["edgeq.toml"])):
         if len(subjects) > 1:
             raise UsageError(
                 f"--target builds one model, and here are {len(subjects)}",
@@ -160,7 +161,7 @@ def command(
         )
     else:
         check_destinations(results, [*subjects, baseline])
-        unused = {k: v for k, v in options.items() if not (devices and k == "project_file")}
+        unused = {k: v for k, v in options.items() if not (named and k == "project_file")}
         _refuse_build_options(output=output, scheme=scheme, engine=engine, **unused)
         if not subjects:
             raise UsageError(
@@ -179,12 +180,12 @@ def command(
     }
     loaded = [load_target(name) for name in dict.fromkeys(targets)]
     machines = machine_options(cores, num_threads, keep, offline_wheels, litert_lib)
-    devices = devices or _this_computer(subjects)
-    if devices:
+    named = named or named_devices(_this_computer(subjects), None)
+    if named:
         _refuse_with_devices({"--sim": sim, "--port": port, "--baseline": baseline})
         measured = bench_devices(
             sources,
-            named_devices(devices, options["project_file"]),
+            named,
             lambda device, target: way_to(device, target, machines),
             targets=loaded,
             recipe=recipe,

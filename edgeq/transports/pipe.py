@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.errors import DeviceError, DeviceLost, NoReply
 from edgeq.transports.machine import OUTPUT_LIMIT
-from edgeq.transports.process import Process
+from edgeq.transports.piped import Piped
 
 WRITE_LIMIT = 10.0
 _CHUNK = 65536
 _TAIL = 2000
+_END = 256
+_TURN = 0.2
+"""Seconds between two looks at whether a program has ended."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """How a program ended, and the first bytes of both its streams. `code` is None when it was
-    late, and ended by us; negative: the signal that ended it."""
+    """How a program ended, and the first and the last bytes of both its streams. `code` is None
+    when it was late, and ended by us; negative: the signal that ended it."""
 
     command: str
     code: int | None
     output: bytes
     errors: bytes
+    output_end: bytes = b""
+    errors_end: bytes = b""
 
 
 def collect(
@@ -41,65 +44,63 @@ def collect(
 ) -> Collected:
     """Run `argv` to its end, with `content` to read; `progress` is called with the bytes taken.
 
-    Everything it prints is read, the first `output_limit` bytes of each stream are kept. Raises
-    MissingProgram, with `install` as the hint.
+    Everything it prints is read, the first `output_limit` bytes of each stream are kept, and the
+    last few. Raises MissingProgram, with `install` as the hint.
     """
-    process = Process(argv, install=install, piped=True, environment=environment)
+    program = Piped(argv, install=install, environment=environment)
     try:
-        output, errors = _exchange(process, content, time_limit, output_limit, progress)
-        return Collected(process.command, process.wait(0), output, errors)
+        output, errors = _Kept(output_limit), _Kept(output_limit)
+        _exchange(program, content, time.monotonic() + time_limit, (output, errors), progress)
+        return Collected(
+            program.command,
+            program.wait(0),
+            bytes(output.first),
+            bytes(errors.first),
+            output.last,
+            errors.last,
+        )
     finally:
-        process.stop()
+        program.stop()
+
+
+class _Kept:
+    """The first bytes of a stream, `limit` at most, and the last few."""
+
+    def __init__(self, limit: int) -> None:
+        self.first = bytearray()
+        self.last = b""
+        self._limit = limit
+
+    def add(self, data: bytes) -> None:
+        self.first += data[: self._limit - len(self.first)]
+        self.last = (self.last + data)[-_END:]
 
 
 def _exchange(
-    process: Process,
+    program: Piped,
     content: bytes,
-    time_limit: float,
-    output_limit: int,
+    deadline: float,
+    kept: tuple[_Kept, _Kept],
     progress: Callable[[int], None] | None,
-) -> tuple[bytes, bytes]:
-    stdin, *readable = process.pipes
-    kept = {fd: bytearray() for fd in readable}
-    os.set_blocking(stdin, False)
-    deadline = time.monotonic() + time_limit
-    left = memoryview(content)
-    if not left:
-        process.end_input()
-    while (now := time.monotonic()) < deadline:
-        if not readable and process.wait(min(0.05, deadline - now)) is not None:
-            break
-        if not readable:
-            continue
+) -> None:
+    done, under_way = 0, 0
+    while (now := time.monotonic()) < deadline and not program.at_end:
+        if done < len(content):
+            chunk = b"" if under_way else content[done : done + _CHUNK]
+            under_way = under_way or len(chunk)
+            if program.write(chunk, min(_TURN, deadline - now)):
+                done, under_way = done + under_way, 0
+                if progress:
+                    progress(done)
+        else:
+            program.close_input()
+        data = program.read(0.0 if done < len(content) else min(_TURN, deadline - now))
+        for stream, got in zip(kept, data, strict=True):
+            stream.add(got)
         # Its streams may stay open in something that it started: look whether it has ended, too.
-        wait = min(0.2, deadline - now)
-        ready, writable, _ = select.select(readable, [stdin] if left else [], [], wait)
-        for fd in ready:
-            data = os.read(fd, _CHUNK)
-            if data:
-                kept[fd] += data[: output_limit - len(kept[fd])]
-            else:
-                readable.remove(fd)
-        if writable:
-            left = _write_some(stdin, left)
-            if progress:
-                progress(len(content) - len(left))
-            if not left:
-                process.end_input()
-        if not ready and not writable and process.wait(0) is not None:
+        if not any(data) and program.wait(0) is not None:
             break
-    output, errors = kept.values()
-    return bytes(output), bytes(errors)
-
-
-def _write_some(fd: int, left: memoryview) -> memoryview:
-    """What of `left` is still to be written; nothing when nobody reads it any more."""
-    try:
-        return left[os.write(fd, left[:_CHUNK]) :]
-    except BlockingIOError:
-        return left
-    except OSError:
-        return left[:0]
+    program.wait(max(0.0, min(_TURN, deadline - time.monotonic())))
 
 
 class Pipe:
@@ -127,9 +128,8 @@ class Pipe:
         self._ended = ended
         self._at_close = at_close
         self._environment = environment
-        self._process: Process | None = None
+        self._program: Piped | None = None
         self._errors = b""
-        self._quiet: set[int] = set()
 
     @property
     def name(self) -> str:
@@ -137,73 +137,54 @@ class Pipe:
 
     def open(self) -> None:
         self.close()
-        self._errors, self._quiet = b"", set()
-        self._process = Process(
-            self._argv, install=self._install, piped=True, environment=self._environment
-        )
-        os.set_blocking(self._process.pipes[0], False)
+        self._errors = b""
+        self._program = Piped(self._argv, install=self._install, environment=self._environment)
 
     def read(self, time_limit: float) -> bytes:
-        process = self._opened()
-        _, stdout, stderr = process.pipes
+        program = self._opened()
         deadline = time.monotonic() + time_limit
         while True:
             left = max(0.0, deadline - time.monotonic())
-            open_ones = [fd for fd in (stdout, stderr) if fd not in self._quiet]
-            ready, _, _ = select.select(open_ones, [], [], left)
-            if stderr in ready:
-                self._take_errors(stderr)
-            if stdout in ready:
-                data = os.read(stdout, _CHUNK)
-                if data:
-                    return data
+            output, errors = program.read(min(left, _TURN))
+            self._errors = (self._errors + errors)[-_TAIL:]
+            if output:
+                return output
+            # Its streams may stay open in something that it started.
+            if program.at_end or (not errors and program.wait(0) is not None):
                 raise self._error()
             if left == 0:
                 return b""
 
     def write(self, data: bytes) -> None:
-        stdin = self._opened().pipes[0]
-        left = memoryview(data)
-        deadline = time.monotonic() + WRITE_LIMIT
-        while left:
-            _, ready, _ = select.select([], [stdin], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise NoReply(
-                    f"{self._name} took no more bytes for {WRITE_LIMIT:g} s",
-                    hint="the program there does not read its input: does it hang?",
-                )
-            with contextlib.suppress(BlockingIOError):
-                try:
-                    left = left[os.write(stdin, left[:_CHUNK]) :]
-                except BrokenPipeError:
-                    raise self._error() from None
+        program = self._opened()
+        if program.write(data, WRITE_LIMIT):
+            return
+        if program.wait(1.0) is not None:
+            raise self._error()
+        raise NoReply(
+            f"{self._name} took no more bytes for {WRITE_LIMIT:g} s",
+            hint="the program there does not read its input: does it hang?",
+        )
 
     def close(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
+        program, self._program = self._program, None
+        if program is None:
             return
-        process.stop()
+        program.stop()
         if self._at_close:
             with contextlib.suppress(DeviceError):
                 self._at_close()
 
-    def _opened(self) -> Process:
-        if self._process is None:
+    def _opened(self) -> Piped:
+        if self._program is None:
             raise DeviceLost(f"{self._name} is not running")
-        return self._process
-
-    def _take_errors(self, fd: int) -> None:
-        data = os.read(fd, _CHUNK)
-        self._errors = (self._errors + data)[-_TAIL:]
-        if not data:
-            self._quiet.add(fd)
+        return self._program
 
     def _error(self) -> DeviceError:
         """Why it ended; its stderr has the reason, and may come a little later."""
-        process = self._opened()
-        stderr = process.pipes[2]
+        program = self._opened()
         deadline = time.monotonic() + 2.0
-        while stderr not in self._quiet and (left := deadline - time.monotonic()) > 0:
-            if select.select([stderr], [], [], left)[0]:
-                self._take_errors(stderr)
-        return self._ended(process.wait(2.0), self._errors)
+        while not program.at_end and (left := deadline - time.monotonic()) > 0:
+            _, errors = program.read(min(left, _TURN))
+            self._errors = (self._errors + errors)[-_TAIL:]
+        return self._ended(program.wait(2.0), self._errors)

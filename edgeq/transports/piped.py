@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import selectors
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgeq.transports.process import Process
 
@@ -22,8 +22,15 @@ _FULL_WAIT = 0.01
 class Piped:
     """A running program. Nothing here waits longer than it is told, whatever the program does."""
 
-    def __init__(self, argv: Sequence[str], *, install: str) -> None:
-        self._process = Process(argv, install=install, piped=True)
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        install: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._process = Process(argv, install=install, piped=True, environment=environment)
+        self.command = self._process.command
         self._stdin, output, errors = self._process.pipes
         self._held = {output: bytearray(), errors: bytearray()}
         self._unsent = bytearray()

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +18,7 @@ import pytest
 from agreement import RUNNERS, make_reference
 from elftools.elf.elffile import ELFFile
 from make_model import tiny_int8
+from processes import processes_of
 
 from edgeq.codegen.aot import compile_graph
 from edgeq.codegen.facts import Export
@@ -130,7 +132,7 @@ def test_a_session_proves_measures_and_profiles(machine, runner, expected, expor
         profile = session.profile(expected)
         assert [layer.op for layer in profile.layers] == [op.name for op in export.graph.main.ops]
         memory = session.memory()
-        assert memory.flash_used and memory.ram_used and memory.bss
+        assert memory.ram_used and memory.data and memory.bss and not memory.flash_used
         assert memory.ram_used > memory.arena
         assert len(session.layer_crcs(export.golden.inputs[0])) == len(profile.layers)
     os.unlink(Path(machine.folder) / "runner")
@@ -157,7 +159,8 @@ def test_a_runner_that_is_killed_is_noticed(machine, runner, expected):
     program = machine.start(f"exec {runner}", "/")
     with Session(load_target("host"), program) as session:
         session.check_model(expected)
-        program._process._process.kill()
+        (pid,) = processes_of(runner)
+        os.kill(pid, signal.SIGKILL)
         with pytest.raises(DeviceLost, match="a program on local ended with 137"):
             session.measure(expected)
 
@@ -191,6 +194,7 @@ def test_the_end_of_its_input_ends_a_long_run(runner):
         process.stdin.write(b"eq run 1000000 1000000%")
         process.stdin.close()
         assert process.wait(LIMIT) == 0
+        assert b"interrupted by a byte from the host" in process.stdout.read()
 
 
 def test_it_ends_when_nobody_reads(runner):

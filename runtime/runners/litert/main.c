@@ -9,6 +9,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 #include "board.h"
+#include "hush.h"
 #include "network.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +28,7 @@
 #define FILE_LIMIT ((size_t)1 << 31)
 #define LINE_SIZE 4096
 #define TICK_COUNT 1024
-#define COUNT_LIMIT_MS 60000 /* of the inference that only counts operators */
+#define COUNT_LIMIT_MS 5000 /* for LiteRT to start and infer, only to count operators */
 
 static const char usage[] = "usage: litert-runner LIBRARY MODEL TARGET [--name NAME] [--threads N] "
                             "[--kernels xnnpack|builtin]\n";
@@ -110,58 +112,6 @@ static uint8_t* read_whole(const char* path, size_t* count) {
     return bytes;
 }
 
-/* --- What LiteRT prints ------------------------------------------------------------------- */
-
-/* LiteRT writes to standard error while it starts. It goes into a pipe that nobody empties: what
- * does not fit is lost. Its reason for a failure becomes part of our line. */
-typedef struct {
-    int saved;
-    int read_end;
-} hush_t;
-
-static hush_t hush_begin(void) {
-    hush_t hush = {-1, -1};
-    int ends[2];
-    if (pipe(ends) != 0) {
-        return hush;
-    }
-    fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    fcntl(ends[1], F_SETFL, O_NONBLOCK);
-    fflush(stderr);
-    hush.saved = dup(STDERR_FILENO);
-    hush.read_end = ends[0];
-    dup2(ends[1], STDERR_FILENO);
-    close(ends[1]);
-    return hush;
-}
-
-/* Gives standard error back; `reason` becomes the last "ERROR: ..." that was said, or "". */
-static void hush_end(hush_t hush, char* reason, size_t room) {
-    static char said[65536];
-    ssize_t count;
-    reason[0] = '\0';
-    if (hush.saved < 0) {
-        return;
-    }
-    fflush(stderr);
-    dup2(hush.saved, STDERR_FILENO);
-    close(hush.saved);
-    clearerr(stderr);
-    count = read(hush.read_end, said, sizeof said - 1);
-    close(hush.read_end);
-    said[count > 0 ? count : 0] = '\0';
-    for (char* next = said; next != NULL && *next != '\0';) {
-        char* end = strchr(next, '\n');
-        if (end != NULL) {
-            *end++ = '\0';
-        }
-        if (strncmp(next, "ERROR: ", 7) == 0) {
-            snprintf(reason, room, ": %s", next + 7);
-        }
-        next = end;
-    }
-}
-
 /* --- Counting operators ------------------------------------------------------------------- */
 
 /* In a process of its own: a profile slows inferences down, and must not end this one. */
@@ -180,6 +130,7 @@ static bool count_operators(const arguments_t* arguments, const uint8_t* bytes, 
         network_t network = {{0}, NULL, 0};
         network_options_t options = arguments->network;
         int nothing = open("/dev/null", O_RDWR);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         options.profile = true;
         dup2(nothing, STDIN_FILENO);
         dup2(nothing, STDOUT_FILENO);
@@ -223,7 +174,7 @@ int main(int count, char** words) {
     int counts[2];
     size_t size, fact_count = 0;
     uint8_t* bytes;
-    hush_t hush;
+    eq_hush_t hush;
     bool opened;
     if (!take_arguments(&arguments, count, words)) {
         fputs(usage, stderr);
@@ -242,10 +193,10 @@ int main(int count, char** words) {
         facts[fact_count++] = (eq_fact_t){"operators", operators};
         facts[fact_count++] = (eq_fact_t){"delegated", delegated};
     }
-    hush = hush_begin();
+    hush = eq_hush_begin();
     opened = network_open(&network, arguments.library, arguments.name, bytes, size,
                           &arguments.network, text, sizeof text);
-    hush_end(hush, reason, sizeof reason);
+    eq_hush_end(hush, reason, sizeof reason);
     if (!opened) {
         bool loaded = strncmp(text, "LiteRT", 6) == 0;
         strncat(text, reason, sizeof text - strlen(text) - 1);

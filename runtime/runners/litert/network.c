@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "network.h"
 
+#include "hush.h"
 #include "sha256.h"
 
 #include <stdio.h>
@@ -334,8 +335,8 @@ static bool compile(void) {
 
 /* --- What the harness calls --------------------------------------------------------------- */
 
-static void die(const char* what, int status) {
-    fprintf(stderr, "litert-runner: %s (LiteRT status %d)\n", what, status);
+static void die(const char* what, int status, const char* reason) {
+    fprintf(stderr, "litert-runner: %s (LiteRT status %d)%s\n", what, status, reason);
     exit(EXIT_FAILURE);
 }
 
@@ -346,7 +347,7 @@ static void run(uint8_t* arena, eq_layer_hook_t hook, void* context, const eq_mo
     status = api.RunCompiledModel(compiled, signature_index, inputs.count, inputs.buffers,
                                   outputs.count, outputs.buffers);
     if (status != 0) {
-        die("an inference failed", status);
+        die("an inference failed", status, "");
     }
     if (hook != NULL) {
         hook(context, network, 0);
@@ -355,15 +356,21 @@ static void run(uint8_t* arena, eq_layer_hook_t hook, void* context, const eq_mo
 
 /* LiteRT has no call for it: the network is compiled anew. */
 static void reset(uint8_t* arena) {
+    static char reason[400];
+    eq_hush_t hush;
+    int status;
     (void)arena;
     if (!used) {
         return;
     }
+    hush = eq_hush_begin();
     api.DestroyCompiledModel(compiled);
-    compiled = NULL;
-    if (!compile()) {
-        die("the network could not be compiled anew", 0);
+    status = api.CreateCompiledModel(environment, model, options, &compiled);
+    eq_hush_end(hush, reason, sizeof reason);
+    if (status != 0) {
+        die("the network could not be compiled anew", status, reason);
     }
+    used = false;
 }
 
 /* --- Opening ------------------------------------------------------------------------------ */

@@ -130,18 +130,14 @@ static uint32_t most_resident(void) {
     return found == NULL ? 0 : (uint32_t)strtoul(found + sizeof name - 1, NULL, 10) * 1024;
 }
 
-/* What the program's own headers say is loaded of its file, and what is zeroed beside it. */
+/* The program's variables, by its own headers. A computer has no flash to speak of. */
 static void board_memory(void* context, eq_memory_t* memory) {
     const ElfW(Phdr)* header = (const ElfW(Phdr)*)getauxval(AT_PHDR);
     unsigned long count = header == NULL ? 0 : getauxval(AT_PHNUM);
     (void)context;
     memory->ram_used = most_resident();
     for (; count > 0; count--, header++) {
-        if (header->p_type != PT_LOAD) {
-            continue;
-        }
-        memory->flash_used += (uint32_t)header->p_filesz;
-        if ((header->p_flags & PF_W) != 0) {
+        if (header->p_type == PT_LOAD && (header->p_flags & PF_W) != 0) {
             memory->data += (uint32_t)header->p_filesz;
             memory->bss += (uint32_t)(header->p_memsz - header->p_filesz);
         }

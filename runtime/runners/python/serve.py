@@ -24,11 +24,10 @@ import platform
 import re
 import select
 import signal
+import stat
 import struct
-import sys
 import time
 import zlib
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 PROTOCOL_VERSION, ABI_VERSION = 1, 1
@@ -58,7 +57,24 @@ ERRORS = {
     -17: "no inference has run yet",
     -19: "interrupted by a byte from the host",
 }
-LAYER = ("NETWORK", "the whole network")
+
+# Libraries print what is no answer of ours, and no error either: reasons are in their exceptions.
+COMPLAINTS, ANSWERS = 2, 1
+
+
+def take_streams() -> None:
+    global COMPLAINTS, ANSWERS
+    COMPLAINTS, ANSWERS = os.dup(2), os.dup(1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+
+
+# How many words may follow each.
+COMMANDS = {
+    "info": (0, 0), "model": (0, 0), "load": (4, 4), "run": (1, 2), "prof": (1, 1),
+    "layers": (0, 0), "out": (1, 3), "mem": (0, 0), "reset": (0, 0), "help": (0, 0),
+}  # fmt: skip
 
 
 class Refused(Exception):
@@ -68,34 +84,20 @@ class Refused(Exception):
 def die(text: str, code: int = 1) -> NoReturn:
     """End at once: threads of an interpreter may hang."""
     shown = "".join(c if c.isprintable() else "?" for c in text)[:1000]
-    os.write(2, f"serve.py: {shown}\n".encode(errors="replace"))
+    os.write(COMPLAINTS, f"serve.py: {shown}\n".encode(errors="replace"))
     os._exit(code)
 
 
 # --- The network --------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Without what interpreters write to standard error; the reasons are in their exceptions."""
-    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nothing)
-
-
-def find_interpreter() -> tuple[Any, str]:
-    """The module with Interpreter, and "PACKAGE VERSION"."""
+def find_interpreter() -> tuple[Any, str, str]:
+    """The module with Interpreter, its package and that one's version."""
     reasons = []
     for package, module in PACKAGES:
         try:
-            with hushed():
-                found = importlib.import_module(module)
-            return found, f"{package} {importlib.metadata.version(package)}"
+            found = importlib.import_module(module)
+            return found, package, importlib.metadata.version(package)
         except ImportError as e:
             reasons.append(str(e))
     die(f"no interpreter: {'; '.join(reasons)}")
@@ -131,14 +133,17 @@ class Network:
 
     def __init__(self, path: str, threads: int, kernels: str) -> None:
         try:
+            facts = os.stat(path)
+            if not stat.S_ISREG(facts.st_mode) or not 0 < facts.st_size < FILE_LIMIT:
+                die(f"{path}: empty, beyond 2 GiB, or no file")
             with open(path, "rb") as file:
-                self._model = file.read(FILE_LIMIT + 1)
+                self._model = file.read(facts.st_size)
         except OSError as e:
             die(f"{path}: {e.strerror or e}")
-        if not 0 < len(self._model) <= FILE_LIMIT:
-            die(f"{path}: empty, or beyond 2 GiB")
+        except MemoryError:
+            die(f"{path}: {facts.st_size} bytes are more than there is memory for")
         self.sha256 = hashlib.sha256(self._model).hexdigest()
-        self._module, self.version = find_interpreter()
+        self._module, self.package, self.version = find_interpreter()
         self._options: dict[str, Any] = {"num_threads": threads}
         resolver = self._module.OpResolverType
         if kernels == "builtin":
@@ -160,13 +165,10 @@ class Network:
 
     def _open(self) -> None:
         try:
-            with hushed():
-                self._interpreter = self._module.Interpreter(
-                    model_content=self._model, **self._options
-                )
-                self._interpreter.allocate_tensors()
+            self._interpreter = self._module.Interpreter(model_content=self._model, **self._options)
+            self._interpreter.allocate_tensors()
         except (MemoryError, RuntimeError, TypeError, ValueError) as e:
-            die(f"{self._path}: {self.version} refuses the model: {e}")
+            die(f"{self._path}: {self.package} {self.version} refuses the model: {e}")
         self._used = False
 
     def reset(self) -> None:
@@ -176,8 +178,8 @@ class Network:
 
     def infer(self) -> int:
         """One inference on the inputs, in ns."""
-        for port, data in zip(self.inputs, self.data):
-            value = np.frombuffer(data, port.dtype).reshape(port.shape)
+        for place, port in enumerate(self.inputs):
+            value = np.frombuffer(self.data[place], port.dtype).reshape(port.shape)
             self._interpreter.set_tensor(port.index, value)
         self._used = True
         invoke, clock = self._interpreter.invoke, time.perf_counter_ns
@@ -227,8 +229,6 @@ class Line:
     """Bytes from the host and to it. At most one command and one read are kept."""
 
     def __init__(self) -> None:
-        self._output = os.dup(1)
-        os.dup2(2, 1)  # Whatever a library prints is no answer.
         self._received, self._taken = b"", 0
         self._answers = bytearray()
 
@@ -240,7 +240,7 @@ class Line:
     def flush(self) -> None:
         try:
             while self._answers:
-                del self._answers[: os.write(self._output, self._answers)]
+                del self._answers[: os.write(ANSWERS, self._answers)]
         except OSError:  # Nobody reads.
             os._exit(1)
 
@@ -312,18 +312,6 @@ class Server:
         self._start = time.perf_counter_ns()
         clock = time.perf_counter_ns
         self._overhead = min(-(clock() - clock()) for _ in range(4))
-        self._commands = {  # verb: (least words, most words, answer)
-            "info": (0, 0, self._info),
-            "model": (0, 0, self._model),
-            "load": (4, 4, self._load),
-            "run": (1, 2, self._run),
-            "prof": (1, 1, self._profile),
-            "layers": (0, 0, self._layers),
-            "out": (1, 3, self._out),
-            "mem": (0, 0, self._memory),
-            "reset": (0, 0, self._reset),
-            "help": (0, 0, self._help),
-        }
 
     def serve(self) -> None:
         self._line.write("m-timestamp-mode-performance\r\n")
@@ -359,12 +347,13 @@ class Server:
         self._crc, self._lines, given = 0, 0, "-"
         try:
             words, given = take_trailer(command)
-            least, most, answer = self._commands.get(words[1] if words[1:] else "", (0, 0, None))
-            if answer is None:
+            verb, *rest = words[1:] or [""]
+            if verb not in COMMANDS:
                 raise Refused(-10)
-            if not least <= len(words) - 2 <= most:
+            least, most = COMMANDS[verb]
+            if not least <= len(rest) <= most:
                 raise Refused(-11)
-            answer(*words[2:])
+            getattr(self, f"_{verb}")(*rest)
         except Refused as e:
             code = e.args[0]
             self._put("error", f"{code},{ERRORS[code]}")
@@ -378,36 +367,27 @@ class Server:
 
     def _info(self) -> None:
         network, arguments = self._network, self._arguments
-        self._put("protocol", PROTOCOL_VERSION)
-        self._put("abi", ABI_VERSION)
-        self._put("status", "0,ok")
-        self._put("engine", "litert")
-        self._put("target", quoted(arguments.target))
-        self._put("board", quoted(f"python {platform.machine()}"))
-        self._put("tick-source", "perf_counter_ns")
-        self._put("tick-unit", "ns")
-        self._put("tick-hz", 10**9)
-        self._put("tick-bits", 63)
-        self._put("tick-overhead", self._overhead)
-        self._put("tick-moves", 1)
-        self._put("line", LINE)
-        self._put("chunk", CHUNK)
-        self._put("batch", BATCH)
-        self._put("input-kind", "raw")
-        self._put("fact", f"kernels,{arguments.kernels}")
-        self._put("fact", f"threads,{arguments.threads}")
+        facts = [("kernels", arguments.kernels), ("threads", arguments.threads)]
         if network.operators is not None:
-            self._put("fact", f"operators,{network.operators}")
-            self._put("fact", f"delegated,{network.delegated}")
-        self._put("fact", f"version,{quoted(network.version)}")
+            facts += [("operators", network.operators), ("delegated", network.delegated)]
+        facts += [("package", network.package), ("version", quoted(network.version))]
+        for name, value in [
+            ("protocol", PROTOCOL_VERSION), ("abi", ABI_VERSION), ("status", "0,ok"),
+            ("engine", "litert"), ("target", quoted(arguments.target)),
+            ("board", quoted(f"python {platform.machine()}")),
+            ("tick-source", "perf_counter_ns"), ("tick-unit", "ns"), ("tick-hz", 10**9),
+            ("tick-bits", 63), ("tick-overhead", self._overhead), ("tick-moves", 1),
+            ("line", LINE), ("chunk", CHUNK), ("batch", BATCH), ("input-kind", "raw"),
+            *(("fact", f"{name},{value}") for name, value in facts),
+        ]:  # fmt: skip
+            self._put(name, value)
 
     def _model(self) -> None:
         network = self._network
         self._put("name", quoted(self._arguments.name))
         self._put("sha256", network.sha256)
-        self._put("layers", 1)
-        self._put("arena", 0)
-        self._put("weights", 0)
+        for name, value in (("layers", 1), ("arena", 0), ("weights", 0)):
+            self._put(name, value)
         for index, port in enumerate(network.inputs):
             self._put("input", port.facts(index))
         for index, port in enumerate(network.outputs):
@@ -435,6 +415,14 @@ class Server:
         self._inferred = True
         return ticks
 
+    def _timed(self, is_first: bool) -> int:
+        """The same, and whether its outputs are those of the first that was timed."""
+        ticks = self._infer(is_first)
+        found = self._network.outputs_crc()
+        self._outputs = self._outputs or found
+        self._same += found == self._outputs
+        return ticks
+
     def _run(self, count: str, before: str = "0") -> None:
         runs, warmup = number(count), number(before)
         if not (1 <= runs <= RUN_LIMIT and warmup <= RUN_LIMIT):
@@ -442,35 +430,28 @@ class Server:
         self._put("run", f"{runs},{warmup},{self._network.inputs_crc()}")
         for i in range(warmup):
             self._infer(i == 0)
-        same, outputs = 0, ""
+        self._same, self._outputs = 0, ""
         for first in range(0, runs, BATCH):
-            ticks = []
-            for i in range(first, min(first + BATCH, runs)):
-                ticks.append(self._infer(warmup + i == 0))
-                found = self._network.outputs_crc()
-                outputs = outputs or found
-                same += found == outputs
+            batch = range(first, min(first + BATCH, runs))
+            ticks = [self._timed(warmup + i == 0) for i in batch]
             for i in range(0, len(ticks), 8):
                 self._put("ticks", ",".join(map(str, [first + i, *ticks[i : i + 8]])))
             if not all(ticks):
                 raise Refused(-16)
-        self._put("same", f"{same},{outputs}")
+        self._put("same", f"{self._same},{self._outputs}")
 
-    def _profile(self, count: str) -> None:
+    def _prof(self, count: str) -> None:
         runs = number(count)
         if not 1 <= runs <= PROFILE_LIMIT:
             raise Refused(-13)
         self._put("prof", f"{runs},1,{self._network.inputs_crc()}")
-        self._put("layer", f"0,0,{self._network.outputs[0].bytes},{','.join(LAYER)}")
-        same, outputs, moved = 0, "", False
+        self._put("layer", f"0,0,{self._network.outputs[0].bytes},NETWORK,the whole network")
+        self._same, self._outputs, moved = 0, "", False
         for i in range(runs):
-            ticks = self._infer(i == 0)
-            found = self._network.outputs_crc()
-            outputs = outputs or found
-            same += found == outputs
+            ticks = self._timed(i == 0)
             moved = moved or ticks > 0
             self._put("layer-ticks", f"{i},0,{ticks}")
-        self._put("same", f"{same},{outputs}")
+        self._put("same", f"{self._same},{self._outputs}")
         if not moved:
             raise Refused(-16)
 
@@ -497,21 +478,20 @@ class Server:
             self._put("out", f"{place},{first + i},{data[i : i + 64].hex()}")
         self._put("out-crc", f"{place},{first},{length},{crc_of(data)}")
 
-    def _memory(self) -> None:
-        sizes = [port.bytes for port in self._network.inputs]
-        for name, value in (("arena", 0), ("weights", 0), ("harness", LINE + sum(sizes))):
+    def _mem(self) -> None:
+        size = LINE + sum(map(len, self._network.data))
+        for name, value in [
+            ("arena", 0), ("weights", 0), ("harness", size), ("stack", "0,0"), ("flash", "0,0"),
+            ("ram", f"{most_resident()},0"), ("data", 0), ("bss", 0),
+        ]:  # fmt: skip
             self._put(name, value)
-        for name, value in (("stack", "0,0"), ("flash", "0,0"), ("ram", f"{most_resident()},0")):
-            self._put(name, value)
-        self._put("data", 0)
-        self._put("bss", 0)
 
     def _reset(self) -> None:
         self._network.reset()
         self._put("reset", int(self._network.keeps_state))
 
     def _help(self) -> None:
-        for verb in self._commands:
+        for verb in COMMANDS:
             self._put("help", f"eq {verb}")
 
 
@@ -550,6 +530,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 1 <= arguments.threads <= THREADS_LIMIT:
         parser.error(f"--threads {arguments.threads}: from 1 to {THREADS_LIMIT}")
+    take_streams()
     Server(Network(arguments.model, arguments.threads, arguments.kernels), arguments).serve()
 
 

@@ -5,7 +5,7 @@
 SETUP is a folder whose files are laid over ROOT; ROOT itself does not change, since all that is
 written goes to a tmpfs which ends with the program. `SETUP.pid` gets its process id, as this
 computer counts. In there it is process 1: when it ends, or this script does, all the others end.
-EDGEQ_TEST_DISK, "4m" say, limits the user's ~/.cache.
+EDGEQ_TEST_DISK, "4m" say, limits the user's ~/.cache, or the PATH:UID of EDGEQ_TEST_DISK_AT.
 
 The handlers of Arm binaries (binfmt_misc) belong to a user namespace since Linux 6.7: this
 computer's are not touched.
@@ -77,7 +77,7 @@ def _enter(root: Path, setup: Path) -> str:
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _mount("none", "/proc", "proc")
     _mount("none", "/proc/sys/fs/binfmt_misc", "binfmt_misc")
-    cpu = _register(root / "bin/dash")
+    cpu = _register(root / "bin/sh")
     work = setup.with_name(setup.name + ".work")
     work.mkdir(exist_ok=True)
     _mount("none", str(work), "tmpfs", data="mode=755")
@@ -95,9 +95,10 @@ def _enter(root: Path, setup: Path) -> str:
         (dev / name).touch()
         _mount(f"/dev/{name}", str(dev / name), None, _MS_BIND)
     if disk := os.environ.pop("EDGEQ_TEST_DISK", None):
-        limited = merged / "home/pi/.cache"
+        place, user = os.environ.pop("EDGEQ_TEST_DISK_AT", "home/pi/.cache:1000").split(":")
+        limited = merged / place
         limited.mkdir(exist_ok=True)
-        _mount("none", str(limited), "tmpfs", data=f"size={disk},uid=1000,gid=1000")
+        _mount("none", str(limited), "tmpfs", data=f"size={disk},uid={user},gid={user}")
     os.chroot(merged)
     os.chdir("/")
     return cpu
