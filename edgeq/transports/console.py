@@ -14,7 +14,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-import os
 import re
 import secrets
 import shlex
@@ -26,12 +25,11 @@ from edgeq.errors import (
     DeviceError,
     DeviceFault,
     DeviceLost,
-    DevicePermission,
-    Garbage,
     NoReply,
     UsageError,
 )
 from edgeq.protocol import printable
+from edgeq.transports.login import Ask, Login, listen
 from edgeq.transports.machine import OUTPUT_LIMIT, Ended, Pushed
 from edgeq.transports.remote import check_name, kill_script, push_error
 from edgeq.transports.serial import BAUD, SerialTransport
@@ -39,16 +37,8 @@ from edgeq.transports.serial import BAUD, SerialTransport
 log = logging.getLogger(__name__)
 
 SCHEME = "console:"
-PASSWORD = "EDGEQ_CONSOLE_PASSWORD"
-"""The variable that may have the password, where nobody can be asked."""
-
-Ask = Callable[[str], str]
-
-OPEN_LIMIT = 60.0
-"""Seconds to reach a shell: login waits some before it says that a password is wrong."""
-
-_QUIET = 0.4
 _ANSWER_LIMIT = 30.0
+_GO_LIMIT = 10.0
 _END_LIMIT = 15.0
 _ATTEMPTS = 8
 _LINE = 512
@@ -57,12 +47,6 @@ _LINE = 512
 _PIECE = 4 * 1024
 _BITS_PER_BYTE = 10
 _GRACE = 1.5
-_WORD_LIMIT = 20.0
-
-_LOGIN = re.compile(rb"(?<!last )login: *\Z", re.IGNORECASE)
-_PASSWORD_ASKED = re.compile(rb"password[^\r\n]{0,40}: *\Z", re.IGNORECASE)
-_REFUSED = re.compile(rb"login incorrect|authentication failure", re.IGNORECASE)
-_PROMPT = re.compile(rb"[$#%>](?:\x1b\[[0-9;?]*[a-z])* *(?:\x1b\[[0-9;?]*[a-z])*\Z", re.IGNORECASE)
 
 _ENDED = b"\x16"
 """Says that a program has ended: what it speaks itself is printable."""
@@ -109,7 +93,7 @@ class ConsoleMachine:
     def open(self) -> None:
         self._line.open()
         try:
-            self._reach_shell(time.monotonic() + OPEN_LIMIT)
+            self._logged_in = Login(self._line, self._user, self._ask).reach_shell()
             self._start_loop()
             home = self.run("printf '%s' \"$HOME\"", _ANSWER_LIMIT).output.decode(errors="replace")
             if not home.startswith("/") or not home.isprintable():
@@ -188,7 +172,7 @@ class ConsoleMachine:
                 self._answer("down", _END_LIMIT)
                 if self._logged_in:
                     self._line.write(b" exit\r")
-                    self._listen(_QUIET)
+                    listen(self._line)
         self._word = ""
         self._line.close()
 
@@ -219,84 +203,6 @@ class ConsoleMachine:
         ended = self.run(f"export LC_ALL=C\n{script}", limit)
         if ended.code:
             raise push_error(self.name, target, ended.code, ended.output)
-
-    # Reaching a shell.
-
-    def _reach_shell(self, until: float) -> None:
-        """Log in where that is asked for. Leaves a shell that waits for a command."""
-        probe = secrets.token_hex(6)
-        self._line.write(b"\x15\r")
-        said = self._listen(_QUIET, least=3.0)
-        woken = False
-        while time.monotonic() < until:
-            if probe.encode() + b"-sh" in said:
-                return
-            if _LOGIN.search(said):
-                said = self._log_in()
-            elif _PASSWORD_ASKED.search(said):  # Of somebody before us, who did not finish.
-                self._line.write(b"\r")
-                said = self._wait_for(_LOGIN)
-            elif said.strip():
-                self._refuse_garbage(said)
-                self._line.write(f' echo {probe}"-"sh\r'.encode())
-                said = self._listen(_QUIET, least=5.0)
-            elif not woken:  # A loop of an edgeq that was killed says nothing, and ends by this.
-                self._line.write(b"\redgeq-reset\r\r")
-                said, woken = self._listen(_QUIET, least=3.0), True
-            else:
-                break
-        raise NoReply(
-            f"{self.name}: no login and no shell answers",
-            hint="is it switched on, its TX on our RX, and its console on? sudo raspi-config, "
-            "Interface Options, Serial Port. A program that runs there must be ended first",
-        )
-
-    def _log_in(self) -> bytes:
-        """Answer the login. What is said after it."""
-        self._line.write(self._login_name().encode() + b"\r")
-        said = self._wait_for(_PASSWORD_ASKED, _REFUSED, _PROMPT)
-        if _PASSWORD_ASKED.search(said):
-            self._line.write(self._password().encode() + b"\r")
-            said = self._wait_for(_REFUSED, _LOGIN, _PROMPT)
-        if _REFUSED.search(said) or _LOGIN.search(said):
-            raise DevicePermission(
-                f"{self.name}: user {self._user} and this password are refused",
-                hint=f"check both; the user is one of the machine's: {self.name}?user=NAME",
-            )
-        self._logged_in = True
-        return said
-
-    def _refuse_garbage(self, said: bytes) -> None:
-        if sum(byte > 126 or byte < 7 for byte in said) > len(said) / 4:
-            raise Garbage(
-                f"{self.name}: what comes is no text: {printable(said)[:60]}",
-                hint="the baud rate is another: ?baud=9600, say; a Pi's is 115200",
-            )
-
-    def _wait_for(self, *patterns: re.Pattern[bytes]) -> bytes:
-        """What is said until one of `patterns` is; or all of it, after a while."""
-        said, until = b"", time.monotonic() + _WORD_LIMIT
-        while time.monotonic() < until and not any(p.search(said) for p in patterns):
-            said = (said + self._line.read(1.0))[-4 * OUTPUT_LIMIT :]
-        return said
-
-    def _login_name(self) -> str:
-        if self._user is None:
-            raise UsageError(
-                f"{self.name} asks who logs in", hint=f"name the user: {self.name}?user=pi"
-            )
-        return self._user
-
-    def _password(self) -> str:
-        given = os.environ.get(PASSWORD)
-        if given is None and self._ask is not None:
-            given = self._ask(f"password of {self._user} at {self.name}: ")
-        if given is None or not given.isprintable():
-            raise UsageError(
-                f"{self.name} asks for a password",
-                hint=f"run edgeq in a terminal, or set {PASSWORD}",
-            )
-        return given
 
     def _start_loop(self) -> None:
         self._word = secrets.token_hex(12)
@@ -357,23 +263,12 @@ class ConsoleMachine:
         with contextlib.suppress(DeviceError):
             for _ in range(_ATTEMPTS):
                 self._line.write(b"\x03")
-                self._listen(_QUIET, least=1.0)
+                listen(self._line, least=1.0)
                 token = secrets.token_hex(4)
                 self._say(f"printf '\\n%s {token}\\n' {self._word}")
                 with contextlib.suppress(NoReply):
                     self._answer(token, _END_LIMIT / _ATTEMPTS)
                     return
-
-    def _listen(self, quiet: float, least: float = 0.0) -> bytes:
-        """What comes until nothing has come for `quiet` seconds; `least` for the first byte."""
-        said = b""
-        end = time.monotonic() + 10.0
-        while time.monotonic() < end and len(said) < 4 * OUTPUT_LIMIT:
-            piece = self._line.read(quiet if said else max(quiet, least))
-            if not piece:
-                break
-            said += piece
-        return said
 
     def _put(self, content: bytes, name: str) -> None:
         """Have `content` in the file `name` of the temporary folder there."""
@@ -388,7 +283,7 @@ class ConsoleMachine:
                 f"printf '\\n%s sum %s\\n' {self._word} $(sha256sum <\"$T\"/{name})"
             )
             try:
-                self._answer("go", _ANSWER_LIMIT)
+                self._answer("go", _GO_LIMIT)
                 for line in lines:
                     self._line.write(line.encode() + b"\r")
                 if self._answer("sum", limit).split(" ")[0] == digest:
@@ -405,7 +300,7 @@ class ConsoleMachine:
                 f"base64 -w 76 <\"$T\"/{name}; printf '\\n%s end\\n' {self._word}"
             )
             try:
-                digest = self._answer("sum", _ANSWER_LIMIT).split(" ")[0]
+                digest = self._answer("sum", _GO_LIMIT).split(" ")[0]
                 body = self._until_end(_ANSWER_LIMIT + 3 * OUTPUT_LIMIT / self._rate)
             except NoReply:
                 self._interrupt()

@@ -141,10 +141,12 @@ def test_a_shell_that_is_logged_in_already_is_used_and_kept(console: Console) ->
 
 def test_a_line_that_damages_bytes(console: Console) -> None:
     with opened(console) as machine:
-        content = os.urandom(20_000)
-        console.proxy.flip = 0.0003
-        machine._put(content, "x")
-        assert machine._get("x") == content
+        console.proxy.flip = 0.0001
+        for _ in range(8):
+            content = os.urandom(2500)
+            machine._put(content, "x")
+            assert machine._get("x") == content
+        console.proxy.flip = 0.0
         assert console.proxy.faults
 
 
