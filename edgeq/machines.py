@@ -89,7 +89,7 @@ class MachinePlace:
             machine.open()
             facts = probe(machine)
             _require_arch(machine, facts, target)
-            pinned = _pinned(self.cores, facts, machine) if self.cores else None
+            pinned = pinned_cores(self.cores, facts, machine) if self.cores else None
             runner = self.make_runner(machine, facts, bundle, target)
             folder = folder_of(machine, runner.files)
             try:
@@ -181,7 +181,9 @@ def _other_target(facts: Facts) -> str:
 
 
 @dataclass(frozen=True)
-class _Pinned:
+class Pinned:
+    """Cores that a process is kept on, as a bit a core."""
+
     mask: int
 
     @property
@@ -198,9 +200,9 @@ class _Pinned:
         return ",".join(parts)
 
 
-def _pinned(cores: str, facts: Facts, machine: Machine) -> _Pinned:
+def pinned_cores(cores: str, facts: Facts, machine: Machine) -> Pinned:
     """The cores that the machine lets a process be kept on. Raises UsageError, DeviceFault."""
-    pinned = _Pinned(core_mask(cores, facts.max_khz, machine.name))
+    pinned = Pinned(core_mask(cores, facts.max_khz, machine.name))
     script = (
         f"taskset {pinned.mask:x} sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status"
     )
@@ -235,7 +237,7 @@ def core_mask(cores: str, max_khz: Mapping[int, int], where: str) -> int:
 
 
 def _surroundings(
-    machine: Machine, facts: Facts, runner: Runner, pinned: _Pinned | None
+    machine: Machine, facts: Facts, runner: Runner, pinned: Pinned | None
 ) -> Surroundings:
     environment = replace(
         facts.environment,

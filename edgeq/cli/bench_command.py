@@ -10,9 +10,11 @@ import click
 
 from edgeq import report
 from edgeq.benchmark import BenchOptions
+from edgeq.benchmark_model.driver import BenchmarkModelOptions
 from edgeq.boards import BoardRun, Place
 from edgeq.bundle import is_bundle, open_bundle
 from edgeq.cli import console
+from edgeq.cli.benchmark_binary import bench_binary
 from edgeq.cli.destinations import check_destinations
 from edgeq.cli.device_runs import machine_options, named_devices, way_to
 from edgeq.cli.options import (
@@ -79,6 +81,11 @@ def _option(name: str, kind: type, default: float, text: str) -> Callable[[F], F
     metavar="SECONDS",
     help="On devices: go on for so long, and say how much slower it gets.",
 )
+@click.option(
+    "--benchmark-binary",
+    metavar="FILE",
+    help="On devices: time the bundle's model with this build of Google's benchmark_model.",
+)
 @click.option("--profile", is_flag=True, help="On a device: what each layer takes.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the results; - is stdout.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a row a measurement; - is stdout.")
@@ -112,6 +119,7 @@ def command(
     offline_wheels: bool,
     litert_lib: str | None,
     sustained: float | None,
+    benchmark_binary: str | None,
     **options: Any,
 ) -> int:
     """Check the golden outputs, then measure: on this computer with LiteRT, or on devices.
@@ -132,6 +140,7 @@ def command(
     edgeq bench build/mps2-an386 --profile
     edgeq bench --sim --target cortex-m4 --target cortex-m7 net.tflite
     edgeq bench build/android build/rpi --device adb:auto --device ssh:pi@raspberrypi
+    edgeq bench build/android --device adb:auto --benchmark-binary android_aarch64_benchmark_model
     edgeq compare before.json now.json
     """
     place, results = Place(port, sim, baud), {"--csv": csv_file, "--json": json_file}
@@ -160,8 +169,13 @@ def command(
             labels=project.labels if project else (),
         )
     else:
+<<<<<<< HEAD
         check_destinations(results, [*subjects, baseline])
         unused = {k: v for k, v in options.items() if not (named and k == "project_file")}
+=======
+        check_destinations(results, [*subjects, baseline, benchmark_binary])
+        unused = {k: v for k, v in options.items() if not (devices and k == "project_file")}
+>>>>>>> h4-bm
         _refuse_build_options(output=output, scheme=scheme, engine=engine, **unused)
         if not subjects:
             raise UsageError(
@@ -180,8 +194,34 @@ def command(
     }
     loaded = [load_target(name) for name in dict.fromkeys(targets)]
     machines = machine_options(cores, num_threads, keep, offline_wheels, litert_lib)
+<<<<<<< HEAD
     named = named or named_devices(_this_computer(subjects), None)
     if named:
+=======
+    devices = devices or _this_computer(subjects)
+    if benchmark_binary is not None:
+        _refuse_without_devices({"--benchmark-binary": not devices})
+        _refuse_with_binary(
+            {
+                "--target": targets,
+                "--sim": sim,
+                "--port": port,
+                "--baseline": baseline,
+                "--sustained": sustained,
+                "--csv": csv_file,
+                "--trace": trace,
+            }
+        )
+        return bench_binary(
+            benchmark_binary,
+            subjects,
+            named_devices(devices, options["project_file"]),
+            lambda device, target: way_to(device, target, machines),
+            BenchmarkModelOptions(**vars(timing), profile=profile),
+            json_file,
+        )
+    if devices:
+>>>>>>> h4-bm
         _refuse_with_devices({"--sim": sim, "--port": port, "--baseline": baseline})
         measured = bench_devices(
             sources,
@@ -238,6 +278,15 @@ def _refuse_with_devices(given: dict[str, Any]) -> None:
             raise UsageError(
                 f"{flag} and --device exclude each other",
                 hint="--device serial:PORT and --device sim are the same as --port and --sim",
+            )
+
+
+def _refuse_with_binary(given: dict[str, Any]) -> None:
+    for flag, value in given.items():
+        if value:
+            raise UsageError(
+                f"{flag} and --benchmark-binary exclude each other",
+                hint="edgeq bench BUNDLE --benchmark-binary FILE --device adb:auto",
             )
 
 
