@@ -169,13 +169,8 @@ def command(
             labels=project.labels if project else (),
         )
     else:
-<<<<<<< HEAD
-        check_destinations(results, [*subjects, baseline])
-        unused = {k: v for k, v in options.items() if not (named and k == "project_file")}
-=======
         check_destinations(results, [*subjects, baseline, benchmark_binary])
-        unused = {k: v for k, v in options.items() if not (devices and k == "project_file")}
->>>>>>> h4-bm
+        unused = {k: v for k, v in options.items() if not (named and k == "project_file")}
         _refuse_build_options(output=output, scheme=scheme, engine=engine, **unused)
         if not subjects:
             raise UsageError(
@@ -194,13 +189,9 @@ def command(
     }
     loaded = [load_target(name) for name in dict.fromkeys(targets)]
     machines = machine_options(cores, num_threads, keep, offline_wheels, litert_lib)
-<<<<<<< HEAD
     named = named or named_devices(_this_computer(subjects), None)
-    if named:
-=======
-    devices = devices or _this_computer(subjects)
     if benchmark_binary is not None:
-        _refuse_without_devices({"--benchmark-binary": not devices})
+        _refuse_without_devices({"--benchmark-binary": not named})
         _refuse_with_binary(
             {
                 "--target": targets,
@@ -215,13 +206,12 @@ def command(
         return bench_binary(
             benchmark_binary,
             subjects,
-            named_devices(devices, options["project_file"]),
+            named,
             lambda device, target: way_to(device, target, machines),
             BenchmarkModelOptions(**vars(timing), profile=profile),
             json_file,
         )
-    if devices:
->>>>>>> h4-bm
+    if named:
         _refuse_with_devices({"--sim": sim, "--port": port, "--baseline": baseline})
         measured = bench_devices(
             sources,
