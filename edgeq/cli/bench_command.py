@@ -145,31 +145,15 @@ def command(
     """
     place, results = Place(port, sim, baud), {"--csv": csv_file, "--json": json_file}
     named = named_devices(devices, options["project_file"])
-    if targets or (named and not all(is_bundle(Path(s)) for s in subjects or ["edgeq.toml"])):
-        if len(subjects) > 1:
-            raise UsageError(
-                f"--target builds one model, and here are {len(subjects)}",
-                hint="name one MODEL, or bundles without --target",
-            )
-        request = gather(subjects[0] if subjects else None, **options)
-        sources = [request.source]
-        project = request.project
-        kept = output or (None if port is None else project.output if project else "build")
-        check_destinations(
-            results,
-            [*request.files, baseline, *filter(is_path, targets)],
-            [Path(kept) / load_target(name).name for name in targets] if kept else (),
+    read = [baseline, benchmark_binary, *filter(is_path, targets)]
+    if targets or (named and not (subjects and all(is_bundle(Path(s)) for s in subjects))):
+        kept = output or (None if port is None else True)
+        source, recipe = _to_be_built(
+            subjects, targets, kept, scheme, engine, results, read, **options
         )
-        recipe = Recipe(
-            output=Path(kept) if kept else None,
-            scheme=scheme or (project.scheme if project else None),
-            engine=engine or (project.engine if project else None),
-            opening=request.opening,
-            data=request.data,
-            labels=project.labels if project else (),
-        )
+        sources = [source]
     else:
-        check_destinations(results, [*subjects, baseline, benchmark_binary])
+        check_destinations(results, [*subjects, *read])
         unused = {k: v for k, v in options.items() if not (named and k == "project_file")}
         _refuse_build_options(output=output, scheme=scheme, engine=engine, **unused)
         if not subjects:
@@ -253,6 +237,43 @@ def command(
     for name, error in failures:
         console.print_error(f"{name}: {error.message}", error.hint)
     return int(bool(failures))
+
+
+def _to_be_built(
+    subjects: tuple[str, ...],
+    targets: tuple[str, ...],
+    output: str | bool | None,
+    scheme: str | None,
+    engine: str | None,
+    results: dict[str, str | None],
+    read: list[str | None],
+    **options: Any,
+) -> tuple[Path, Recipe]:
+    """The model, and how it becomes a bundle. An `output` of True is the project's."""
+    if len(subjects) > 1:
+        raise UsageError(
+            f"one model is built, and here are {len(subjects)}",
+            hint="name one MODEL, or bundles without --target",
+        )
+    request = gather(subjects[0] if subjects else None, **options)
+    project = request.project
+    if output is True:
+        output = str(project.output) if project else "build"
+    folder = Path(output) if output else None
+    check_destinations(
+        results,
+        [*request.files, *read],
+        [folder / load_target(name).name for name in targets] if folder else (),
+    )
+    recipe = Recipe(
+        output=folder,
+        scheme=scheme or (project.scheme if project else None),
+        engine=engine or (project.engine if project else None),
+        opening=request.opening,
+        data=request.data,
+        labels=project.labels if project else (),
+    )
+    return request.source, recipe
 
 
 def _this_computer(subjects: tuple[str, ...]) -> tuple[str, ...]:
