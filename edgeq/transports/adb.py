@@ -55,7 +55,7 @@ _INSTALL = (
 
 _NO_SERVER = "'adb kill-server', then try again; ANDROID_ADB_SERVER_PORT names another port"
 
-# [E] is an E, and keeps this script from finding itself.
+# [E] matches E, and keeps this script from finding itself.
 _END = """\
 n=0
 while [ $n -lt 20 ]; do
@@ -153,10 +153,10 @@ class AdbMachine:
         ended = _ended(done, job, one_stream=not self._has_shell_v2)
         if ended is not None:
             return ended
+        late = done.code is None
+        error = self._late(_shown(script), time_limit) if late else self._trouble(done)
         self._end(job)
-        if done.code is None:
-            raise self._late(_shown(script), time_limit)
-        raise self._trouble(done)
+        raise error
 
     def push(self, files: Mapping[str, bytes], folder: str, progress: Pushed | None = None) -> None:
         part = f".part-{secrets.token_hex(8)}"
@@ -174,8 +174,7 @@ class AdbMachine:
                 " && ".join([f"cd {inside} && chmod 755 {part}/*", *moves, f"rmdir {part}"]), folder
             )
         except BaseException:
-            with contextlib.suppress(DeviceError):
-                self.run(f"cd {inside} && rm -rf {part}; rmdir {inside}", _FILE_LIMIT)
+            self._clean(f"cd {inside} && rm -rf {part}; cd / && rmdir {inside}")
             raise
 
     def start(self, script: str, folder: str) -> Pipe:
@@ -266,9 +265,19 @@ class AdbMachine:
         return ["exec-out", f"{command} 2>&1 </dev/null; {told}"]
 
     def _end(self, job: str) -> None:
-        """End on the phone what is left of `job`, where that can still be reached."""
+        """End on the phone what is left of `job`."""
+        self._clean(_END.format(job=job))
+
+    def _clean(self, script: str) -> None:
+        """Run `script`, over a new connection where the last one broke. A phone that cannot be
+        reached keeps what it has: then the error that led here says more."""
         with contextlib.suppress(DeviceError):
-            self._adb(self._shell(_END.format(job=job), secrets.token_hex(8)), ADB_LIMIT)
+            for _ in range(2):
+                job = secrets.token_hex(8)
+                done = self._adb(self._shell(script, job), ADB_LIMIT)
+                if done.code is None or _ended(done, job, one_stream=not self._has_shell_v2):
+                    return
+                self._settled(self._opened())
 
     def _push_one(self, content: bytes, place: str, folder: str) -> None:
         time_limit = _FILE_LIMIT + len(content) / _BYTES_A_SECOND

@@ -27,7 +27,8 @@ from pi import namespaces
 
 READY_LIMIT = 60.0
 CPU = "cortex-a72"
-_NEEDED = ("adb", "apt-get", "dpkg-deb", "qemu-aarch64-static")
+_NEEDED = {"adb": "adb", "dpkg-deb": "dpkg", "qemu-aarch64-static": "qemu-user-static"}
+"""A program, and the package that has it."""
 
 PROPERTIES = {
     "ro.product.manufacturer": "edgeq",
@@ -48,8 +49,10 @@ def missing() -> str | None:
     """Why there can be no stand-in on this computer."""
     if sys.platform != "linux" or os.getuid() != 0:
         return "a root for Arm is entered by namespaces, as root on Linux"
-    gone = [name for name in _NEEDED if not shutil.which(name)]
-    return f"not installed: {', '.join(gone)}" if gone else adbd.missing()
+    gone = [package for name, package in _NEEDED.items() if not shutil.which(name)]
+    if gone:
+        return f"a phone needs: apt-get install {' '.join(gone)}"
+    return None if system.made().exists() else adbd.missing()
 
 
 class Adb:
@@ -110,7 +113,8 @@ class Phone:
     """One phone, switched on from enter to exit, and connected to `adb`.
 
     With `secure` it wants a key that it has not; `disk`, "4m" say, is the size of /data/local/tmp;
-    `properties` are added to PROPERTIES.
+    `properties` are added to PROPERTIES, and `files` (path: text) to its file system; scripts may be
+    executed.
     """
 
     def __init__(
@@ -121,6 +125,7 @@ class Phone:
         secure: bool = False,
         disk: str | None = None,
         properties: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.adb = adb
         self.folder = folder
@@ -130,6 +135,7 @@ class Phone:
             "ro.adb.secure": "1" if secure else "0",
             **(properties or {}),
         }
+        self._files = files or {}
         self._setup = folder / "setup"
         self._log = folder / "adbd.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -277,11 +283,14 @@ class Phone:
         self._write("sys/class/thermal/thermal_zone0/type", "cpu-0-0\n")
         self._write("sys/class/thermal/thermal_zone0/temp", "38500\n")
         self._write("sys/class/power_supply/battery/capacity", "87\n")
+        for name, text in self._files.items():
+            self._write(name, text)
 
     def _write(self, name: str, text: str) -> None:
         path = self._setup / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
 
 
 def _cpuinfo(core: int, kind: tuple[int, int]) -> str:

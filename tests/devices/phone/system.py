@@ -55,19 +55,23 @@ _FILES = {
 }
 
 
+def made() -> Path:
+    """Where the root of this recipe is, once it is made."""
+    recipe = hashlib.sha256(Path(__file__).read_bytes() + adbd.recipe().encode()).hexdigest()
+    return packages.folder() / f"root-{recipe[:12]}"
+
+
 def root() -> Path:
     """The root, made when it is not there yet."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes() + adbd.recipe().encode()).hexdigest()[:12]
-    place = packages.folder()
-    made = place / f"root-{recipe}"
-    with FileLock(place / "root.lock", timeout=280):
-        if not made.exists():
+    place = made()
+    with FileLock(place.with_name("root.lock"), timeout=280):
+        if not place.exists():
             packages.forget_old("root-*")
-            new = place / "root-new"
+            new = place.with_name("root-new")
             shutil.rmtree(new, ignore_errors=True)
             _make(new)
-            new.rename(made)
-    return made
+            new.rename(place)
+    return place
 
 
 def _make(new: Path) -> None:

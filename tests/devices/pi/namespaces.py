@@ -94,6 +94,9 @@ def _enter(root: Path, setup: Path) -> str:
     for name in _DEVICES:
         (dev / name).touch()
         _mount(f"/dev/{name}", str(dev / name), None, _MS_BIND)
+    (dev / "pts").mkdir(exist_ok=True)
+    _mount("none", str(dev / "pts"), "devpts", data="newinstance,ptmxmode=0666,mode=0620")
+    (dev / "ptmx").symlink_to("pts/ptmx")
     if disk := os.environ.pop("EDGEQ_TEST_DISK", None):
         place, user = os.environ.pop("EDGEQ_TEST_DISK_AT", "home/pi/.cache:1000").split(":")
         limited = merged / place
