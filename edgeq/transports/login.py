@@ -23,6 +23,9 @@ OPEN_LIMIT = 60.0
 
 _QUIET = 0.4
 _WORD_LIMIT = 20.0
+_PROBES = 8
+"""Of what talks and does not do as it is told; a line that only echoes is such a one."""
+
 _KEPT = 4 * OUTPUT_LIMIT
 
 _LOGIN = re.compile(rb"(?<!last )login: *\Z", re.IGNORECASE)
@@ -61,7 +64,7 @@ class Login:
         probe = secrets.token_hex(6)
         self._line.write(b"\x15\r")
         said = listen(self._line, least=3.0)
-        woken = False
+        woken, unheard = False, 0
         while time.monotonic() < until:
             if probe.encode() + b"-sh" in said:
                 return self._logged_in
@@ -70,11 +73,12 @@ class Login:
             elif _PASSWORD_ASKED.search(said):  # Of somebody before us, who did not finish.
                 self._line.write(b"\r")
                 said = self._wait_for(_LOGIN)
-            elif said.strip():
+            elif said.strip() and unheard < _PROBES:
+                unheard += 1
                 self._refuse_garbage(said)
                 self._line.write(f' echo {probe}"-"sh\r'.encode())
                 said = listen(self._line, least=5.0)
-            elif not woken:  # A loop of an edgeq that was killed says nothing, and ends by this.
+            elif not said.strip() and not woken:  # A loop of an edgeq that was killed says nothing, and ends by this.
                 self._line.write(b"\redgeq-reset\r\r")
                 said, woken = listen(self._line, least=3.0), True
             else:
