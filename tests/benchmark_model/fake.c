@@ -232,9 +232,11 @@ int main(int argc, char** argv) {
         write_result(flag("result_file_path"), runs);
 #endif
 #ifndef FLAVOUR_LITERT
+#ifdef FLAVOUR_OLD
+    const char* profile = flag("profiling_output_csv_file");
+#else
     const char* profile = flag("op_profiling_output_file");
-    if (!*profile)
-        profile = flag("profiling_output_csv_file");
+#endif
     if (*profile) {
         FILE* f = fopen(profile, "w");
         if (!f)
