@@ -261,7 +261,7 @@ def _plan(
         labels=tuple(labels),
         command=_command(prepared, target, engine, data, mlperf),
         version=__version__,
-        golden=make_golden(tflite, graph, engine, inputs),
+        golden=make_golden(tflite, graph, engine, inputs, interpreter=target.interpreter),
         has_baseline=_keeps_baseline(prepared, target, engine),
         takes_images=data.images is not None,
     )

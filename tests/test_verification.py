@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from every_operator import networks
 from make_model import Maker, convolution, schema, softmax, tiny_float, tiny_int8
 
 from edgeq.arena import cmsis_nn_scratch, find_arena
@@ -375,6 +376,21 @@ def test_golden_vectors_are_the_reference_s_bytes():
             for a, b in zip(x, y, strict=True)
         )
         assert len(golden.inputs) == 8 and golden.tolerance == (1,)
+
+
+def test_the_tolerance_for_an_old_interpreter_counts_its_roundings():
+    """tflite-runtime 2.14 rounds twice where LiteRT 2 rounds once, as TFLM does."""
+    data = networks()["image_int8"]
+    graph = read_graph(data)
+    inputs = fresh_inputs(graph, None, golden_count(graph))
+    golden = make_golden(data, graph, "litert", inputs, interpreter="tflite-runtime")
+    with tflm(data, graph) as network:
+        older = list(run(network, inputs))
+    for i, steps in enumerate(golden.tolerance):
+        for wanted, got in zip(golden.outputs, older, strict=True):
+            assert np.abs(wanted[i].astype(int) - got[i].astype(int)).max() <= steps
+    newer = make_golden(data, graph, "litert", inputs)
+    assert all(a >= b for a, b in zip(golden.tolerance, newer.tolerance, strict=True))
 
 
 def test_the_arena_is_the_smallest_that_invokes():
