@@ -113,8 +113,8 @@ class Phone:
     """One phone, switched on from enter to exit, and connected to `adb`.
 
     With `secure` it wants a key that it has not; `disk`, "4m" say, is the size of /data/local/tmp;
-    `properties` are added to PROPERTIES, and `files` (path: text) to its file system; scripts may be
-    executed.
+    `properties` are added to PROPERTIES, and `files` (path: text) to its file system; scripts may
+    be executed.
     """
 
     def __init__(
