@@ -47,6 +47,7 @@ _BYTES_A_SECOND = 100_000
 """Slower than any USB or Wi-Fi that works: what a push is given."""
 
 _TEXT = 300
+_LINE_LIMIT = 1000
 
 _INSTALL = (
     "install Android's platform tools (apt install adb, brew install android-platform-tools) or "
@@ -92,7 +93,7 @@ def list_adb() -> list[AdbDevice]:
     done = _ask_server(["devices", "-l"])
     devices = []
     for line in done.output.decode(errors="surrogateescape").splitlines():
-        found = _DEVICE_LINE.fullmatch(line)
+        found = _DEVICE_LINE.fullmatch(line) if len(line) < _LINE_LIMIT else None
         if found:
             serial, state, rest = found.groups()
             state = "no permissions" if state.startswith("no perm") else state

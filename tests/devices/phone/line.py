@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 
 class Line:
-    """A TCP port that leads to `port`. When `count` bytes have gone to the phone since `after`,
-    `action` is called, with the bytes on their way held up until it has returned."""
+    """A TCP port that leads to `port`, with a `delay` in seconds for each packet of 4 KiB. When
+    `count` bytes have gone to the phone since `after`, `action` is called, with the bytes on their
+    way held up until it has returned."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, delay: float = 0.0) -> None:
         self._target = port
+        self._delay = delay
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._sockets: list[socket.socket] = []
@@ -86,7 +89,8 @@ class Line:
         self, source: socket.socket, target: socket.socket, seen: Callable[[int], None]
     ) -> None:
         try:
-            while data := source.recv(65536):
+            while data := source.recv(4096 if self._delay else 65536):
+                time.sleep(self._delay)
                 seen(len(data))
                 target.sendall(data)
         except OSError:

@@ -26,7 +26,6 @@ from phone import adbd, system
 from pi import namespaces
 
 READY_LIMIT = 60.0
-CPU = "cortex-a72"
 _NEEDED = {"adb": "adb", "dpkg-deb": "dpkg", "qemu-aarch64-static": "qemu-user-static"}
 """A program, and the package that has it."""
 
@@ -64,6 +63,8 @@ class Adb:
         self.port = free_port()
 
     def __enter__(self) -> Adb:
+        if reason := missing():
+            pytest.skip(reason)
         self.folder.mkdir(parents=True)
         return self
 
@@ -113,8 +114,8 @@ class Phone:
     """One phone, switched on from enter to exit, and connected to `adb`.
 
     With `secure` it wants a key that it has not; `disk`, "4m" say, is the size of /data/local/tmp;
-    `properties` are added to PROPERTIES, and `files` (path: text) to its file system; scripts may
-    be executed.
+    `properties` are added to PROPERTIES, and `files` (path: text) to its file system, where scripts
+    may be executed.
     """
 
     def __init__(

@@ -32,9 +32,12 @@ _LOADER = "/system/bin/linker64"
 
 _GETPROP = """\
 #!/system/bin/sh
-while IFS= read -r line; do
-  case $line in "$1="*) printf '%s\\n' "${line#*=}"; exit 0 ;; esac
-done < /system/build.prop
+set -f
+IFS='
+'
+for line in $(</system/build.prop); do
+  case $line in "$1="*) print -r -- "${line#*=}"; exit 0 ;; esac
+done
 echo
 """
 
