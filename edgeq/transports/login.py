@@ -78,7 +78,9 @@ class Login:
                 self._refuse_garbage(said)
                 self._line.write(f' echo {probe}"-"sh\r'.encode())
                 said = listen(self._line, least=5.0)
-            elif not said.strip() and not woken:  # A loop of an edgeq that was killed says nothing, and ends by this.
+            elif (
+                not said.strip() and not woken
+            ):  # A loop of an edgeq that was killed says nothing, and ends by this.
                 self._line.write(b"\redgeq-reset\r\r")
                 said, woken = listen(self._line, least=3.0), True
             else:
