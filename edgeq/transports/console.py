@@ -44,7 +44,9 @@ _ATTEMPTS = 8
 _LINE = 512
 """Characters of base64 a line: a tty in its line mode holds 4095."""
 
-_PIECE = 4 * 1024
+_PIECE, _LEAST_PIECE = 16 * 1024, 1024
+"""Bytes that are sent at a time: fewer where the line damages them."""
+
 _BITS_PER_BYTE = 10
 _GRACE = 1.5
 
@@ -185,12 +187,20 @@ class ConsoleMachine:
         above = shlex.quote(target.rpartition("/")[0])
         try:
             self._checked(target, f"mkdir -p -- {above} && : >{new} && chmod 755 {new}")
-            for start in range(0, len(content), _PIECE):
-                self._put(content[start : start + _PIECE], "p")
+            start, size = 0, _PIECE
+            while start < len(content):
+                piece = content[start : start + size]
+                try:
+                    self._put(piece, "p", 2 if size > _LEAST_PIECE else _ATTEMPTS)
+                except DeviceFault:
+                    if size <= _LEAST_PIECE:
+                        raise
+                    size //= 4
+                    continue
                 progress(start)
-                self._checked(
-                    target, f"cat {shlex.quote(self._temporary)}/p >>{new} || {{ {fail}; }}"
-                )
+                append = f"cat {shlex.quote(self._temporary)}/p >>{new} || {{ {fail}; }}"
+                self._checked(target, append)
+                start += len(piece)
             limit = _ANSWER_LIMIT + len(content) / 1e6
             check = f'set -- $(sha256sum <{new}); [ "$1" = {digest} ] || {{ echo damaged; false; }}'
             self._checked(target, f"{check} && mv -f -- {new} {at}", limit)
@@ -270,13 +280,13 @@ class ConsoleMachine:
                     self._answer(token, _END_LIMIT / _ATTEMPTS)
                     return
 
-    def _put(self, content: bytes, name: str) -> None:
+    def _put(self, content: bytes, name: str, attempts: int = _ATTEMPTS) -> None:
         """Have `content` in the file `name` of the temporary folder there."""
         text = base64.b64encode(content).decode()
         lines = [text[i : i + _LINE] for i in range(0, len(text), _LINE)] or [""]
         digest = hashlib.sha256(content).hexdigest()
         limit = _ANSWER_LIMIT + 2 * len(text) / self._rate
-        for _ in range(_ATTEMPTS):
+        for _ in range(attempts):
             self._say(
                 f"printf '\\n%s go\\n' {self._word}; head -n {len(lines)} >\"$T\"/b; "
                 f'base64 -d <"$T"/b >"$T"/{name} 2>/dev/null; '
@@ -328,7 +338,7 @@ class ConsoleMachine:
 
     def _damaged(self) -> DeviceFault:
         return DeviceFault(
-            f"{self.name}: the line damages what is sent, {_ATTEMPTS} times in a row",
+            f"{self.name}: the line damages what is sent, again and again",
             hint="a shorter cable, a common ground, a lower baud rate at both ends may help; "
             "kernel messages can be kept away: sudo dmesg -n 1",
         )

@@ -175,11 +175,6 @@ def dead(console: Console) -> ConsoleMachine:
     return ConsoleMachine(console.address)
 
 
-def wrong_baud(console: Console) -> ConsoleMachine:
-    console.proxy.flip = 0.9
-    return ConsoleMachine(console.address)
-
-
 def no_port(console: Console) -> ConsoleMachine:
     return ConsoleMachine("console:/dev/no-such-tty")
 

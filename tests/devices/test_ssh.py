@@ -102,10 +102,7 @@ def test_a_lot_of_output_is_bounded(machine: SshMachine) -> None:
     assert (ended.code, len(ended.output), len(ended.errors)) == (3, 65536, 65536)
 
 
-@pytest.mark.parametrize("shell", ["noise", "csh-like"])
-def test_a_login_shell_that_talks_is_not_taken_for_the_script(
-    machine: SshMachine, pi: Pi, shell: str
-) -> None:
+def test_a_login_shell_that_talks_is_not_taken_for_the_script(machine: SshMachine, pi: Pi) -> None:
     bashrc = pi.files / "home/pi/.bashrc"
     bashrc.write_text("echo welcome; echo welcome >&2\n")
     try:
