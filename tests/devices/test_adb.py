@@ -36,6 +36,8 @@ from edgeq.probe import probe, read_state
 from edgeq.results import read_results
 from edgeq.transports.adb import ADB_LIMIT, FOLDER, AdbMachine, list_adb
 
+pytestmark = pytest.mark.devices
+
 ODD_NAMES = (
     "a b",
     "$(touch owned)",

@@ -21,7 +21,10 @@ from edgeq.transports.adb import FOLDER, AdbMachine
 COMPILER = "aarch64-linux-gnu-gcc"
 OPTIONS = BenchmarkModelOptions(num_runs=60)
 
-pytestmark = pytest.mark.skipif(not shutil.which(COMPILER), reason=f"{COMPILER} is not installed")
+pytestmark = [
+    pytest.mark.devices,
+    pytest.mark.skipif(not shutil.which(COMPILER), reason=f"{COMPILER} is not installed"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from edgeq.errors import (
 )
 from edgeq.transports.console import ConsoleMachine
 
+pytestmark = pytest.mark.devices
+
 PASSWORD = "rasp berry$1"
 
 

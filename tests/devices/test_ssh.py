@@ -29,6 +29,8 @@ from edgeq.errors import (
 from edgeq.transports.openssh import configured_hosts, parse_address
 from edgeq.transports.ssh import SshMachine
 
+pytestmark = pytest.mark.devices
+
 ODD_NAMES = (
     "a b",
     "$(touch owned)",
@@ -294,7 +296,8 @@ OPENING: dict[str, tuple[Broken, type[DeviceError], str, str]] = {
     "changed host key": (changed_key, DeviceError, "has changed, to .*SHA256:", "ssh-keygen -R"),
     "refused": (refused, NoDevice, "nothing listens", "raspi-config"),
     "no such name": (lambda pi: "ssh:no-such.invalid", NoDevice, "no host of this name", "ping|IP"),
-    "no route": (lambda pi: "ssh:pi@[2001:db8::1]", NoDevice, "no route", "switched on"),
+    # An address for documentation: no route, or, where the network drops packets, no answer.
+    "no route": (lambda pi: "ssh:pi@[2001:db8::1]", NoDevice, "no route|not answer|time", "on"),
     "configuration": (bad_configuration, DeviceError, "refuses its configuration", "mend"),
     "no shell": (no_shell, DeviceFault, "ran no command, exit code 1", "base64"),
 }

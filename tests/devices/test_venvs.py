@@ -18,6 +18,8 @@ from edgeq.codegen.python_runner import requirements
 from edgeq.errors import BundleError, DeviceFault, EdgeqError, MissingProgram, NoReply
 from edgeq.transports.ssh import SshMachine
 
+pytestmark = pytest.mark.devices
+
 
 @pytest.fixture
 def pi(
