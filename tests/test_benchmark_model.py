@@ -262,10 +262,11 @@ def test_a_program_for_android_on_linux(fake: Fake) -> None:
         linux.require_fit(replace(facts, is_android=True))
 
 
-def edgeq(*arguments: str | Path) -> tuple[int, str, str]:
+def edgeq(*arguments: str | Path, **variables: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "edgeq", "bench", *map(str, arguments)],
         capture_output=True,
+        env={**os.environ, **variables},
         timeout=120,
         text=True,
     )
@@ -321,6 +322,25 @@ def test_what_does_not_go_together(
 ) -> None:
     code, _, err = edgeq(bundle.folder, "--benchmark-binary", fake(), *arguments)
     assert code == 2 and message in err and "hint:" in err
+
+
+def test_a_device_that_fails_stops_no_other(bundle: Bundle, fake: Fake, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    code, out, err = edgeq(
+        *(bundle.folder, "--benchmark-binary", fake(), "--json", report),
+        *("--device", "adb:NONE", "--device", "local"),
+        ANDROID_ADB_SERVER_PORT="none",
+    )
+    assert code == 1 and "error: adb:NONE: " in err and "4 equal" in out
+    assert [run["device"] for run in json.loads(report.read_text())["runs"]] == ["local"]
+
+
+def test_flags_are_written_in_full() -> None:
+    assert driver._flags({"num_runs": 1000000, "min_secs": 0.5, "max_secs": 86399.25}) == [
+        "--num_runs=1000000",
+        "--min_secs=0.5",
+        "--max_secs=86399.25",
+    ]
 
 
 def test_one_bundle_only(bundle: Bundle, fake: Fake) -> None:

@@ -106,7 +106,7 @@ def run_benchmark_model(
             else:
                 checks, inputs = Check(0, 0), []
                 notes.append(f"its outputs were not checked: {_why_not(can)}")
-            if options.profile and not can.flags & {"enable_op_profiling"}:
+            if options.profile and (can.flavour == "litert" or _PROFILING not in can.flags):
                 raise UsageError(
                     f"{binary.path}: this build has no profile of operators in a file",
                     hint="leave out --profile, or use a build of TensorFlow Lite's benchmark_model",
@@ -153,6 +153,7 @@ def run_benchmark_model(
 
 
 _FILES, _OUTPUTS = "input_layer_value_files", "output_filepath"
+_PROFILING = "enable_op_profiling"
 
 
 def _why_not(can: Abilities) -> str:
@@ -313,7 +314,7 @@ def _measure(
 def _profile(
     there: Deployed, options: BenchmarkModelOptions, can: Abilities, inputs: Sequence[str]
 ) -> tuple[OpTime, ...]:
-    flags = [f"--graph={_MODEL}", *_flags(_timing(options)), *inputs, "--enable_op_profiling=true"]
+    flags = [f"--graph={_MODEL}", *_flags(_timing(options)), *inputs, f"--{_PROFILING}=true"]
     if "op_profiling_output_file" in can.flags:
         flags += ["--op_profiling_output_mode=csv", f"--op_profiling_output_file={_PROFILE}"]
     else:
@@ -333,7 +334,7 @@ def _timing(options: BenchmarkModelOptions) -> dict[str, float]:
 
 
 def _flags(values: Mapping[str, float]) -> list[str]:
-    return [f"--{name}={value:g}" for name, value in values.items()]
+    return [f"--{name}={value:.12g}" for name, value in values.items()]
 
 
 def _time_limit(options: BenchmarkModelOptions) -> float:

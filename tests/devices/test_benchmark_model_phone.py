@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from benchmark_model_build import build, tiny_bundle
 from phone.stand_in import Adb, Phone
+from processes import assert_gone
 
+from edgeq.benchmark_model import driver
 from edgeq.benchmark_model.binary import open_binary
 from edgeq.benchmark_model.driver import BenchmarkModelOptions, run_benchmark_model
 from edgeq.bundle import Bundle
 from edgeq.cli import run as edgeq
-from edgeq.errors import MeasurementError, UsageError
+from edgeq.errors import MeasurementError, NoReply, UsageError
 from edgeq.transports.adb import FOLDER, AdbMachine
 
 COMPILER = "aarch64-linux-gnu-gcc"
@@ -72,6 +74,18 @@ def test_a_run_that_cannot_be_believed(
     with pytest.raises(MeasurementError, match=message):
         run_benchmark_model(AdbMachine(phone.serial), bundle, program, OPTIONS)
     assert left(phone) == []
+
+
+def test_a_run_without_an_end_is_ended_on_the_phone(
+    phone: Phone, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "SAMPLE_LIMIT", 3.0)
+    program = open_binary(build(bundle, tmp_path / "fake", "FAULT_HANGS", compiler=COMPILER))
+    with pytest.raises(NoReply):
+        run_benchmark_model(AdbMachine(phone.serial), bundle, program, OPTIONS)
+    assert left(phone) == []
+    for pid in phone.processes("benchmark_model"):  # adbd's shell around it ends by itself.
+        assert_gone(pid)
 
 
 def test_a_program_for_a_computer_is_not_pushed(
