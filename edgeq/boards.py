@@ -149,6 +149,7 @@ def bench_board(
     runs: int = 50,
     warmup: int = 1,
     seconds: float = 0.0,
+    max_seconds: float = math.inf,
     profile: bool = False,
     sustained: bool = False,
     trace: Trace | None = None,
@@ -157,8 +158,9 @@ def bench_board(
 ) -> BoardRun:
     """Check the golden vectors of the bundle `source` byte for byte, then measure.
 
-    There are at least so many `runs`, and they take at least so many `seconds`; with `sustained` a
-    metric says how much slower the last tenth was than the first. `target` is the
+    There are at least so many `runs`, and they take at least so many `seconds`, but none starts
+    after `max_seconds`; with `sustained` a metric says how much slower the last tenth was than
+    the first. `target` is the
     bundle's, where that is described by a file of the user's own.
 
     Raises DeviceError and its kin for a board that does not answer as it should, StaleFirmware
@@ -168,7 +170,9 @@ def bench_board(
     target = target or load_target(str(bundle.manifest["target"]))
     expected = _expected(bundle, target, read_graph(bundle.tflite, bundle.name))
     with place.session(target, bundle, trace=trace, notice=notice) as session:
-        measurement = session.measure(expected, runs, warmup, progress, seconds=seconds)
+        measurement = session.measure(
+            expected, runs, warmup, progress, seconds=seconds, max_seconds=max_seconds
+        )
         if sustained:
             slower = Metric("slowdown", slowdown(measurement.samples), "times", "lower")
             measurement = replace(measurement, metrics=(*measurement.metrics, slower))

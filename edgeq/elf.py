@@ -61,7 +61,10 @@ def read_elf(data: bytes, where: str) -> Elf:
                         raise ValueError("it needs too many libraries")
         machine = str(header["e_machine"])
         kind = _KINDS.get(str(header["e_type"]), str(header["e_type"]))
-    except (ELFError, ConstructError, AttributeError, OverflowError, TypeError, ValueError) as e:
+    except (
+        *(ELFError, ConstructError, ArithmeticError, AssertionError, AttributeError, LookupError),
+        *(TypeError, ValueError),
+    ) as e:
         raise UsageError(
             f"{where}: not an ELF file, or damaged: {e}",
             hint="a program or library for Linux or Android is one; `file` says what this is",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeq.boards import AnyPlace, BoardRun, bench_board
@@ -13,7 +15,9 @@ from edgeq.deployment import Failed, Notice, Progress, Recipe, bundles_of
 from edgeq.errors import EdgeqError, MeasurementError, UsageError
 from edgeq.labs import Device
 from edgeq.link import Trace
+from edgeq.machines import MachinePlace
 from edgeq.targets import Target, load_target
+from edgeq.transports import stopping
 
 PlaceOf = Callable[[Device, Target], AnyPlace]
 
@@ -35,12 +39,14 @@ _FITS: Mapping[str, Callable[[Target], bool]] = {
 class Timed:
     """How much to measure: `runs` at least, for `seconds` at least, after `warmup` others.
 
-    `sustained`: say how much slower it got.
+    No run starts after `max_seconds`. `sustained`: say how much slower it got, and stop for no
+    `max_seconds`. A microcontroller's runs are counted and not timed, unless `sustained`.
     """
 
     runs: int = 50
     warmup: int = 1
     seconds: float = 0.0
+    max_seconds: float = math.inf
     profile: bool = False
     sustained: bool = False
 
@@ -72,6 +78,9 @@ def bench_devices(
     else:
         found = list(targets) or _own_targets(devices)
     chosen = [pair(device, found) for device in devices]
+    for left in (t.name for t in found if t not in chosen):
+        if notice:
+            notice(f"nothing is measured for {left}: no --device is one")
     places = [place_of(device, target) for device, target in zip(devices, chosen, strict=True)]
     for place, target in zip(places, chosen, strict=True):
         place.check(target)
@@ -103,6 +112,11 @@ def pair(device: Device, targets: Sequence[Target]) -> Target:
             hint="name a bundle for it, or a model with --target",
         )
     if len(fitting) > 1:
+        if len({t.name for t in fitting}) == 1:
+            raise UsageError(
+                f"{device.name}: {len(fitting)} bundles are for {fitting[0].name}",
+                hint="name one of them; then measure the other, and edgeq compare",
+            )
         raise UsageError(
             f"{device.name} may be any of {', '.join(t.name for t in fitting)}",
             hint=f"say which: a bundle of one, or target = {fitting[0].name!r} in "
@@ -133,6 +147,7 @@ class _Job:
     target: Target
     run: BoardRun | None = None
     error: BaseException | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 def _run_all(
@@ -142,7 +157,7 @@ def _run_all(
     notice: Notice | None,
     progress: Progress | None,
 ) -> None:
-    """Run all jobs, each in a thread of its own; after Ctrl-C they end at their next step."""
+    """Run all jobs, each in a thread of its own; after Ctrl-C they end at their next turn."""
     stop = threading.Event()
     turn = threading.Lock()
 
@@ -150,8 +165,7 @@ def _run_all(
         prefix = f"{job.name}: " if len(jobs) > 1 else ""
 
         def step(what: str, done: int, total: int) -> None:
-            if stop.is_set():
-                raise KeyboardInterrupt
+            stopping.check()
             if progress:
                 with turn:
                     progress(prefix + what, done, total)
@@ -166,33 +180,46 @@ def _run_all(
                 with turn:
                     trace(seconds, direction, prefix + line)
 
+        is_timed = isinstance(job.place, MachinePlace) or timed.sustained
         try:
-            job.run = bench_board(
-                job.bundle,
-                job.place,
-                target=job.target,
-                runs=timed.runs,
-                warmup=timed.warmup,
-                seconds=timed.seconds,
-                profile=timed.profile,
-                sustained=timed.sustained,
-                trace=show if trace else None,
-                notice=tell,
-                progress=step,
+            with stopping.obeying(stop):
+                job.run = bench_board(
+                    job.bundle,
+                    job.place,
+                    target=job.target,
+                    runs=timed.runs,
+                    warmup=timed.warmup,
+                    seconds=timed.seconds if is_timed else 0.0,
+                    max_seconds=timed.max_seconds if is_timed and not timed.sustained else math.inf,
+                    profile=timed.profile,
+                    sustained=timed.sustained,
+                    trace=show if trace else None,
+                    notice=tell,
+                    progress=step,
+                )
+        except OSError as e:  # No device's: a temporary file, say. The others go on.
+            job.error = MeasurementError(
+                f"{e.filename or 'a temporary file'} cannot be used: {e.strerror or e}",
+                hint="is there space on this computer? TMPDIR names another folder",
             )
         except BaseException as e:  # Whoever waits for the thread raises or reports it.
             job.error = e
+        finally:
+            job.ended.set()
 
+    # Thread.join is not waited with: once interrupted, Python 3.11 takes the thread for ended.
     threads = [threading.Thread(target=work, args=[job], daemon=True) for job in jobs]
     try:
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        for job in jobs:
+            job.ended.wait()
     except BaseException:
         stop.set()
-        for thread in threads:
-            thread.join(STOP_LIMIT / len(threads))
+        end = time.monotonic() + STOP_LIMIT
+        for thread, job in zip(threads, jobs, strict=True):
+            if thread.ident is not None:
+                job.ended.wait(max(0.0, end - time.monotonic()))
         raise
 
 

@@ -92,6 +92,10 @@ def fetch_library(wanted: str | None = None, cache: Path | None = None) -> Libra
 def user_library(path: Path, arch: str) -> Library:
     """The user's own library, for Android. Raises UsageError for what `arch` cannot load."""
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(
+                f"{path} cannot be read: it is no file", hint=f"--litert-lib takes {LIBRARY}"
+            )
         if path.stat().st_size > _MAX_LIBRARY:
             raise UsageError(f"{path}: beyond {_MAX_LIBRARY >> 20} MiB", hint=f"is it {LIBRARY}?")
         content = path.read_bytes()

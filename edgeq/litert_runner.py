@@ -112,8 +112,11 @@ def _installed(machine: Machine, python: str, package: str) -> tuple[str, str]:
     ended = machine.run(f"{shlex.quote(python)} -c {shlex.quote(script)}", _ASK_LIMIT)
     lines = ended.output.decode("utf-8", errors="replace").splitlines()
     if ended.code != 0 or len(lines) != 2 or not all(line.isprintable() for line in lines):
+        own = isinstance(machine, LocalMachine)
         raise DeviceFault(
             f"{machine.name}: {python} has no {package}",
-            hint=f"remove that environment there, then try again: rm -rf {Path(python).parents[1]}",
+            hint=f"install it: {python} -m pip install {package}"
+            if own
+            else f"remove that environment there, then try again: rm -rf {Path(python).parents[1]}",
         )
     return lines[0], lines[1]

@@ -15,7 +15,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from edgeq.bundle import Bundle
-from edgeq.errors import BundleError, DeviceError, DeviceFault, UsageError
+from edgeq.errors import (
+    BundleError,
+    DeviceError,
+    DeviceFault,
+    Garbage,
+    NoReply,
+    StaleFirmware,
+    UsageError,
+)
 from edgeq.link import Limits, Trace
 from edgeq.probe import Facts, probe, read_state
 from edgeq.session import Session, Surroundings
@@ -96,20 +104,36 @@ class MachinePlace:
                 deploy(machine, runner.files, folder, pushed)
                 mask = f"taskset {pinned.mask:x} " if pinned else ""
                 transport = machine.start(f"exec {mask}{shlex.join(runner.argv)}", folder)
-                with Session(
+                session = Session(
                     target,
                     transport,
                     limits=replace(limits or Limits(), open=START_LIMIT),
                     trace=trace,
                     notice=notice,
                     surroundings=_surroundings(machine, facts, runner, pinned),
-                ) as session:
+                )
+                with _opened(session):
                     yield session
             finally:
                 if not self.keep:
                     remove(machine, folder)
         finally:
             machine.close()
+
+
+@contextlib.contextmanager
+def _opened(session: Session) -> Iterator[None]:
+    """The session, open. What does not answer is a program here: no cable, no port, no flash."""
+    try:
+        session.open()
+    except (NoReply, Garbage, StaleFirmware) as e:
+        raise type(e)(
+            e.message,
+            hint="the bundle's runner does not answer as this edgeq's do: build it again; --trace "
+            "shows what it says",
+        ) from e
+    with contextlib.closing(session):
+        yield
 
 
 def folder_of(machine: Machine, files: Mapping[str, bytes]) -> str:
@@ -151,9 +175,12 @@ def remove(machine: Machine, folder: str) -> None:
 
 
 def _wrong(machine: Machine, files: Mapping[str, bytes], folder: str) -> list[str]:
-    """Which of `files` are not on the machine as they are here."""
+    """Which of `files` are not on the machine as they are here, to be executed."""
     names = " ".join(map(shlex.quote, sorted(files)))
-    script = f"cd {shlex.quote(folder)} 2>/dev/null && sha256sum {names} 2>/dev/null"
+    script = (
+        f"cd {shlex.quote(folder)} 2>/dev/null || exit 0\n"
+        f'for f in {names}; do [ -f "$f" ] && [ -x "$f" ] && sha256sum "$f"; done 2>/dev/null'
+    )
     said = machine.run(script, FILE_LIMIT).output.decode("ascii", errors="replace")
     # "<64 hex digits>  NAME"; " *NAME" where a tool thinks it read binary.
     found = {m[2]: m[1] for m in re.finditer(r"^([0-9a-f]{64}) [ *]?(\S+)$", said, re.MULTILINE)}

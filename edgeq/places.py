@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,8 @@ def place_of(
 
     Raises UsageError for an address that is none.
     """
+    if device.kind in ("serial", "sim"):
+        _tell(notice, device.name, "a board", {"--cores": options.cores, "--keep": options.keep})
     if device.kind == "serial":
         return Place(port=device.place, baud=device.baud)
     if device.kind == "sim":
@@ -51,6 +53,12 @@ def place_of(
 
     def runner(machine: Machine, facts: Facts, bundle: Bundle, target: Target) -> Runner:
         if bundle.manifest["engine"] == "aot":
+            ignored = {
+                "--num-threads": threads > 1,
+                "--offline-wheels": options.offline_wheels,
+                "--litert-lib": options.litert_lib,
+            }
+            _tell(notice, machine.name, "engine aot, which is one thread of its own", ignored)
             return _aot_runner(bundle, target)
         return litert_runner(
             machine,
@@ -65,6 +73,15 @@ def place_of(
 
     cores = options.cores or device.cores
     return MachinePlace(_machine(device, ask), runner, cores, options.keep)
+
+
+def _tell(
+    notice: Callable[[str], None], name: str, what: str, options: Mapping[str, object]
+) -> None:
+    """Say which of `options` were given, and are nothing to what runs there."""
+    given = [flag for flag, value in options.items() if value]
+    if given:
+        notice(f"{name}: {', '.join(given)} left out: nothing to {what}")
 
 
 def _machine(device: Device, ask: Ask | None) -> Machine:

@@ -98,6 +98,12 @@ def measurement_notes(measurements: Sequence[Measurement]) -> list[str]:
     for m in measurements:
         lines += [f"{m.title} is not valid: {reason}" for reason in m.verdict.reasons]
         lines += [f"{m.title}: {note}" for note in m.verdict.notes]
+        lines += [
+            f"{m.title}: the last tenth of the runs took {metric.value:.2f} times as long as the "
+            "first"
+            for metric in m.metrics
+            if metric.name == "slowdown"
+        ]
         if m.speedup:
             lines.append(_speedup(m))
     return lines

@@ -164,9 +164,10 @@ class Session:
         progress: Progress | None = None,
         *,
         seconds: float = 0.0,
+        max_seconds: float = math.inf,
     ) -> Measurement:
         """The golden vectors first, then `runs` timed inferences of golden input 0, and more until
-        so many `seconds` are over.
+        so many `seconds` are over; none starts after `max_seconds`.
 
         Before them are `warmup` others. An emulator's unit is instructions, and it has no tick_hz.
         Raises VerificationError before any timing, or when outputs change while timed.
@@ -177,7 +178,8 @@ class Session:
                 hint=f"from 1 to {MAX_RUNS} runs are possible",
             )
         self._refuse_unknown_clock()
-        return self._starting_over(lambda: self._measure(expected, runs, warmup, seconds, progress))
+        span = (seconds, max_seconds)
+        return self._starting_over(lambda: self._measure(expected, runs, warmup, span, progress))
 
     def profile(self, expected: Expected, runs: int = 5) -> Profile:
         """What each layer takes, the median of `runs` inferences of golden input 0."""
@@ -292,9 +294,10 @@ class Session:
         expected: Expected,
         runs: int,
         warmup: int,
-        seconds: float,
+        span: tuple[float, float],
         progress: Progress | None,
     ) -> Measurement:
+        seconds, max_seconds = span
         check = self._check(expected, progress)
         if not self.info.tick_moves:
             raise DeviceFault(
@@ -310,7 +313,7 @@ class Session:
         while (passed := time.monotonic() - start) < seconds or len(ticks) < runs:
             most = max(1, min(self.info.batch, int(_BLOCK_SECONDS / (self._harness.seconds or 1))))
             left = MAX_RUNS - len(ticks) if passed < seconds else runs - len(ticks)
-            if left <= 0:
+            if left <= 0 or (ticks and passed >= max_seconds):
                 break
             count = min(most, left)
             run = self._harness.run(count, warmup if not ticks else min(warmup, 1))
@@ -321,6 +324,9 @@ class Session:
                 progress("timing", len(ticks), max(runs, len(ticks)))
         took = time.monotonic() - start
         after = self._state()
+        notes = self._notes()
+        if took < seconds and took < max_seconds:
+            notes += (f"{MAX_RUNS} runs are the most: they took {took:.0f} of {seconds:g} s",)
         if self._harness.keeps_state:  # Then outputs depend on how many inferences there were.
             beyond = self._distance(expected, 0, self._harness.infer(golden.inputs[0])).beyond
             if beyond:
@@ -328,7 +334,7 @@ class Session:
                     f"{self._link.name}: after timing: golden input 0, {beyond}", hint=_REBUILD
                 )
         return measurement_of(
-            Timing(tuple(ticks), tuple(blocks), warmup, self._harness.first, took, self._notes()),
+            Timing(tuple(ticks), tuple(blocks), warmup, self._harness.first, took, notes),
             expected,
             self.target,
             self.info,

@@ -104,7 +104,8 @@ def install(
         _make(machine, lines, python, part, wheels, pushed)
         target = shlex.quote(venv)
         # Another edgeq may have been quicker: then its is there, and as good.
-        script = f"rm -rf {target}.old; mv {target} {target}.old 2>/dev/null; "
+        script = f"if {shlex.quote(path)} -c '' 2>/dev/null; then exit 0; fi; "
+        script += f"rm -rf {target}.old; mv {target} {target}.old 2>/dev/null; "
         script += f"mv {shlex.quote(part)} {target}; code=$?; rm -rf {target}.old; exit $code"
         if machine.run(script, _REMOVE_LIMIT).code:
             raise DeviceFault(f"{machine.name}: {venv} cannot be made", hint="look at it there")

@@ -1,5 +1,6 @@
 """What an ELF file is for."""
 
+import contextlib
 import struct
 import subprocess
 import sys
@@ -82,3 +83,18 @@ def test_damaged_files_are_refused_or_read():
                 read_elf(bytes(bad), "bad")
             except UsageError:
                 pass
+
+
+def test_a_damaged_table_of_libraries_is_no_traceback():
+    data = bytearray(Path("/bin/sh").resolve().read_bytes())
+    (at,) = struct.unpack_from("<Q", data, 32)
+    (count,) = struct.unpack_from("<H", data, 56)
+    for segment in range(count):
+        (kind,) = struct.unpack_from("<I", data, at + 56 * segment)
+        if kind == 2:  # PT_DYNAMIC: its first tag becomes one that an interpreter's name needs.
+            (place,) = struct.unpack_from("<Q", data, at + 56 * segment + 8)
+            for offset in range(place, place + 400, 16):
+                damaged = bytearray(data)
+                struct.pack_into("<qQ", damaged, offset, 1, 1 << 63)
+                with contextlib.suppress(UsageError):
+                    read_elf(bytes(damaged), "sh")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 import zipfile
@@ -218,3 +219,10 @@ def test_names_that_machines_take():
         remove(machine, folder)
     finally:
         machine.close()
+
+
+def test_a_library_that_never_ends_is_none(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="it is no file"):
+            user_library(path, "aarch64")

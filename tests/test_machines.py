@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +20,16 @@ from edgeq.boards import bench_board, evaluate_board
 from edgeq.building import build
 from edgeq.bundle import open_bundle
 from edgeq.cli import run as edgeq
-from edgeq.errors import BundleError, DeviceFault, DeviceLost, EdgeqError, UsageError
+from edgeq.deployment import Recipe
+from edgeq.errors import BundleError, DeviceFault, DeviceLost, EdgeqError, Garbage, UsageError
 from edgeq.fleet import Timed, bench_devices
 from edgeq.labs import Device
+from edgeq.litert_runner import _installed as installed
 from edgeq.machines import MachinePlace, Runner, core_mask, deploy, folder_of
 from edgeq.pipeline import Data
 from edgeq.places import MachineOptions, place_of
 from edgeq.probe import probe, read_state
+from edgeq.report import measurement_notes
 from edgeq.targets import load_target
 from edgeq.tflite import read_graph
 from edgeq.transports.local import LocalMachine
@@ -334,3 +343,153 @@ def test_eval_on_a_device(bundle, temporary, tmp_path, capsys):
     assert "8 of 8 equal those of TensorFlow Lite Micro" in out and "byte for byte" in out
     assert edgeq(["eval", str(bundle), *data, "--device", "local", "--sim"]) == 2
     assert edgeq(["eval", str(bundle), *data, "--cores", "1"]) == 2
+
+
+# --- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+def interrupted_after(seconds: float, arguments: list[str], folder: Path) -> tuple[int, float]:
+    """The exit code of edgeq after SIGINT, and how long it took to end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeq", *arguments],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    try:
+        end = time.monotonic() + 60
+        while not list(folder.rglob("runner")) and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(seconds)
+        assert process.poll() is None
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        return process.wait(60), time.monotonic() - start
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_ctrl_c_takes_everything_away(bundle, temporary):
+    where = ["--device", "local", "--min-secs", "60"]
+    code, took = interrupted_after(1.0, ["bench", str(bundle), *where], temporary)
+    assert code == 130 and took < 15
+    assert not list(temporary.iterdir()), "files stay"
+
+
+def test_ctrl_c_ends_a_wait_for_a_program_that_says_nothing(bundle, temporary, tmp_path):
+    silent = tmp_path / "silent"
+    with_runner(bundle, silent, b"#!/bin/sh\nsleep 1000\n")
+    code, took = interrupted_after(2.0, ["bench", str(silent), "--device", "local"], temporary)
+    assert code == 130 and took < 10
+    assert [p.name for p in temporary.iterdir()] == ["silent"]
+
+
+def with_runner(bundle: Path, folder: Path, runner: bytes) -> None:
+    """The bundle, with another runner that its manifest vouches for."""
+    shutil.copytree(bundle, folder)
+    (folder / "runner").write_bytes(runner)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["runner"] = hashlib.sha256(runner).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_runner_that_says_something_else_has_a_hint_for_a_program(bundle, temporary, tmp_path):
+    with_runner(bundle, tmp_path / "odd", b"#!/bin/sh\nwhile :; do echo hello; done\n")
+    with pytest.raises(Garbage, match="hello") as e:
+        bench_board(tmp_path / "odd", local(), runs=1)
+    assert "build it again" in e.value.hint and "port" not in e.value.hint
+
+
+# --- What counts and what does not ----------------------------------------------------------------
+
+
+def test_a_run_ends_after_so_many_seconds(bundle, temporary):
+    m = bench_board(bundle, local(), runs=1_000_000, max_seconds=0.2).measurement
+    assert 1 <= m.summary.count < 1_000_000
+
+
+def test_more_time_than_runs_can_take_is_said(bundle, temporary, monkeypatch):
+    monkeypatch.setattr("edgeq.session.MAX_RUNS", 100)
+    m = bench_board(bundle, local(), runs=5, seconds=60, sustained=True).measurement
+    assert any("100 runs are the most" in note for note in m.verdict.notes)
+    assert any("the last tenth of the runs" in line for line in measurement_notes([m]))
+
+
+def test_a_kept_file_that_may_not_be_executed_is_sent_again(temporary):
+    machine, sent = LocalMachine(), []
+    machine.open()
+    folder = f"{machine.folder}/f"
+    deploy(machine, {"a": b"alpha"}, folder)
+    (Path(folder) / "a").chmod(0o600)
+    deploy(machine, {"a": b"alpha"}, folder, lambda what, done, total: sent.append(total))
+    assert sent and os.access(Path(folder) / "a", os.X_OK)
+    (Path(folder) / "a").unlink()
+    os.mkfifo(Path(folder) / "a")
+    deploy(machine, {"a": b"alpha"}, folder)
+    shutil.rmtree(folder)
+    machine.close()
+
+
+def test_options_that_are_nothing_to_the_engine_are_said(bundle, temporary, capsys):
+    command = ["bench", str(bundle), "--device", "local", "--min-secs", "0"]
+    assert edgeq([*command, "--num-threads", "4", "--litert-lib", "x"]) == 0
+    said = capsys.readouterr().err
+    assert "--num-threads, --litert-lib left out: nothing to engine aot" in said
+
+
+def test_two_bundles_for_one_target_are_said(bundle, tmp_path, capsys):
+    shutil.copytree(bundle, tmp_path / "other")
+    assert edgeq(["bench", str(bundle), str(tmp_path / "other"), "--device", "local"]) == 2
+    said = capsys.readouterr().err
+    assert "2 bundles are for host" in said and "name one of them" in said
+
+
+def test_a_bundle_that_no_device_is_for_is_said(bundle, temporary):
+    said = []
+    rpi = load_target("rpi")
+    device = Device("here", "local")
+    tiny = bundle.parent.parent / "tiny.tflite"
+    bench_devices(
+        [tiny], [device], lambda d, t: local(), targets=[HOST, rpi], recipe=Recipe(engine="aot"),
+        timed=Timed(runs=5), notice=said.append,
+    )  # fmt: skip
+    assert "nothing is measured for rpi: no --device is one" in said
+
+
+def test_no_device_needs_no_project_file(bundle, temporary, tmp_path, monkeypatch, capsys):
+    (tmp_path / "edgeq.toml").write_text("garbage [")
+    monkeypatch.chdir(tmp_path)
+    assert edgeq(["bench", str(bundle), "--min-secs", "0"]) == 0
+    assert edgeq(["bench", str(bundle), "--sim"]) == 2
+    assert (
+        "--sim is not for a bundle that was compiled for this computer" in capsys.readouterr().err
+    )
+
+
+def test_no_temporary_folder_here_stops_no_other_device(bundle, temporary):
+    class Full(LocalMachine):
+        def open(self):
+            raise OSError(28, "No space left on device")
+
+    def places(device, target):
+        machine = Full() if device.name == "full" else LocalMachine()
+        return MachinePlace(machine, aot)
+
+    failures = []
+    runs = bench_devices(
+        [bundle], [Device("full", "local"), Device("good", "local")], places,
+        timed=Timed(runs=5), failed=lambda name, error: failures.append((name, error.message)),
+    )  # fmt: skip
+    assert len(runs) == 1
+    assert failures == [("full", "a temporary file cannot be used: No space left on device")]
+
+
+def test_an_interpreter_of_ones_own_is_never_to_be_removed(temporary):
+    class NotThere(LocalMachine):
+        def run(self, script, time_limit):
+            return Ended(1, b"", b"")
+
+    with pytest.raises(DeviceFault) as e:
+        installed(NotThere(), "/usr/bin/python3", "ai-edge-litert")
+    assert e.value.hint == "install it: /usr/bin/python3 -m pip install ai-edge-litert"

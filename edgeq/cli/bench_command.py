@@ -29,6 +29,7 @@ from edgeq.cli.options import (
 from edgeq.deployment import Recipe, Runs, bench_all
 from edgeq.errors import EdgeqError, UsageError
 from edgeq.fleet import Timed, bench_devices
+from edgeq.labs import Device
 from edgeq.measurement import Measurement
 from edgeq.profile import profile_columns, profile_rows
 from edgeq.results import to_json
@@ -173,7 +174,10 @@ def command(
     }
     loaded = [load_target(name) for name in dict.fromkeys(targets)]
     machines = machine_options(cores, num_threads, keep, offline_wheels, litert_lib)
-    named = named or named_devices(_this_computer(subjects), None)
+    here = [] if named else [Device(place, place) for place in _this_computer(subjects)]
+    if here:
+        _refuse_here({"--sim": sim, "--port": port, "--baseline": baseline})
+    named = named or here
     if benchmark_binary is not None:
         _refuse_without_devices({"--benchmark-binary": not named})
         _refuse_with_binary(
@@ -203,7 +207,9 @@ def command(
             lambda device, target: way_to(device, target, machines),
             targets=loaded,
             recipe=recipe,
-            timed=Timed(num_runs, warmup_runs, sustained or min_secs, profile, bool(sustained)),
+            timed=Timed(
+                num_runs, warmup_runs, sustained or min_secs, max_secs, profile, bool(sustained)
+            ),
             **shown,
         )
         runs = Runs(tuple(measured), ())
@@ -289,6 +295,15 @@ def _refuse_with_devices(given: dict[str, Any]) -> None:
             raise UsageError(
                 f"{flag} and --device exclude each other",
                 hint="--device serial:PORT and --device sim are the same as --port and --sim",
+            )
+
+
+def _refuse_here(given: dict[str, Any]) -> None:
+    for flag, value in given.items():
+        if value:
+            raise UsageError(
+                f"{flag} is not for a bundle that was compiled for this computer",
+                hint="leave it out; edgeq compare sets its result beside another one's",
             )
 
 

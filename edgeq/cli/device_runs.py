@@ -18,6 +18,8 @@ from edgeq.targets import Target
 
 def named_devices(texts: Sequence[str], project_file: str | None) -> list[Device]:
     """The devices that a person named, in that order. Raises UsageError."""
+    if not texts:
+        return []
     project = _project(project_file)
     known = known_devices(project.devices if project else {}, project.source if project else None)
     found = [find_device(text, known) for text in texts]

@@ -101,6 +101,7 @@ def command(
     if target is None and not sim and port is None and device is None:
         _refuse_board_options(baud=baud, output=output, engine=engine, time_limit=time_limit)
         _refuse_board_options(cores=cores, keep=keep or None, litert_lib=litert_lib)
+        _refuse_board_options(offline_wheels=offline_wheels or None)
         result = evaluate(
             request.source,
             request.data,
@@ -112,6 +113,9 @@ def command(
         if not json_file or console.write_json(json_file, encode(result)):
             _show(result)
         return 0
+    if device is None:
+        _refuse_board_options(cores=cores, keep=keep or None, litert_lib=litert_lib)
+        _refuse_board_options(offline_wheels=offline_wheels or None)
     described = load_target(target) if target else None
     place: AnyPlace = Place(port, sim, baud)
     if device is not None:

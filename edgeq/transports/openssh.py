@@ -7,6 +7,7 @@ asks anything, never accepts a host key, and notices a dead connection.
 from __future__ import annotations
 
 import glob
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,8 @@ _ADDRESS = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
 _MAX_CONFIG = 1 << 20
-_MAX_DEPTH = 16
-"""Of Include, as in ssh itself."""
+_MAX_FILES = 200
+"""That Include names."""
 
 
 @dataclass(frozen=True)
@@ -224,9 +225,9 @@ def configured_hosts(config: Path | None = None) -> list[SshHost]:
 
     A file that cannot be read, or is none, has no hosts: ssh itself will say what is wrong.
     """
-    start = config or Path.home() / ".ssh" / "config"
+    start = config or Path(os.path.expanduser("~/.ssh/config"))
     blocks: dict[str, dict[str, str]] = {}
-    _read_config(start, start.parent, blocks, [], _MAX_DEPTH)
+    _read_config(start, start.parent, blocks, [], set())
     return [
         SshHost(
             name,
@@ -240,17 +241,24 @@ def configured_hosts(config: Path | None = None) -> list[SshHost]:
 
 
 def _read_config(
-    path: Path, folder: Path, blocks: dict[str, dict[str, str]], names: list[str], depth: int
+    path: Path, folder: Path, blocks: dict[str, dict[str, str]], names: list[str], read: set[str]
 ) -> None:
-    """Add the hosts of the file `path` to `blocks`; `names` are those of the block it is in."""
+    """Add the hosts of the file `path` to `blocks`; `names` are those of the block it is in.
+
+    Each file is read once, `read` has them, and _MAX_FILES at most.
+    """
+    place = os.path.realpath(path)
+    if place in read or len(read) >= _MAX_FILES:
+        return
+    read.add(place)
     try:
         if not path.is_file() or path.stat().st_size > _MAX_CONFIG:
             return
         text = path.read_text(errors="replace")
     except OSError:
         return
-    for line in text.splitlines():
-        match = re.match(r"\s*([A-Za-z]+)(?:\s*=\s*|\s+)(.+?)\s*$", line)
+    for line in map(str.strip, text.splitlines()):
+        match = re.match(r"([A-Za-z]+)(?:\s*=\s*|\s+)(.+)", line)
         if not match:
             continue
         word, values = match[1].lower(), [v.strip('"') for v in match[2].split()]
@@ -260,11 +268,11 @@ def _read_config(
                 blocks.setdefault(name, {})
         elif word == "match":
             names = []
-        elif word == "include" and depth:
+        elif word == "include":
             for value in values:
-                pattern = str(folder / Path(value).expanduser())
+                pattern = os.path.join(folder, os.path.expanduser(value.replace("\0", "")))
                 for found in sorted(glob.glob(pattern)):
-                    _read_config(Path(found), folder, blocks, names, depth - 1)
+                    _read_config(Path(found), folder, blocks, names, read)
         elif word in ("hostname", "user"):
             for name in names:
                 blocks[name].setdefault(word, printable(values[0].encode()))

@@ -10,6 +10,7 @@ import selectors
 import time
 from collections.abc import Mapping, Sequence
 
+from edgeq.transports import stopping
 from edgeq.transports.process import Process
 
 _CHUNK = 65536
@@ -49,8 +50,12 @@ class Piped:
 
     def read(self, time_limit: float) -> tuple[bytes, bytes]:
         """What came on stdout and on stderr; both are empty after `time_limit`, and at the end."""
-        if not any(self._held.values()):
-            self._turn(time_limit)
+        end = time.monotonic() + time_limit
+        while not any(self._held.values()):
+            left = end - time.monotonic()
+            self._turn(left)
+            if left <= stopping.TURN or self.at_end:
+                break
         output, errors = (bytes(held) for held in self._held.values())
         for held in self._held.values():
             held.clear()
@@ -86,7 +91,9 @@ class Piped:
         self._process.stop()
 
     def _turn(self, time_limit: float) -> None:
-        """Move what can be moved, once; wait for that at most `time_limit` seconds."""
+        """Move what can be moved, once; wait for that at most `time_limit` seconds, or a turn."""
+        stopping.check()
+        time_limit = min(time_limit, stopping.TURN)
         sending = bool(self._unsent) and not self._closed
         full = sending and sum(map(len, self._held.values())) > _HELD
         if sending:

@@ -10,10 +10,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.errors import MissingProgram
+from edgeq.transports import stopping
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +100,15 @@ class Process:
 
     def wait(self, time_limit: float) -> int | None:
         """Its exit code (negative: the signal that ended it); None when it still runs."""
-        try:
-            return self._process.wait(time_limit)
-        except subprocess.TimeoutExpired:
-            return None
+        end = time.monotonic() + time_limit
+        while True:
+            stopping.check()
+            left = max(0.0, end - time.monotonic())
+            try:
+                return self._process.wait(min(left, stopping.TURN))
+            except subprocess.TimeoutExpired:
+                if left <= stopping.TURN:
+                    return None
 
     def output(self, limit: int = _TAIL) -> str:
         """What it printed so far: the last `limit` bytes of it."""

@@ -437,3 +437,20 @@ def test_nothing_is_left_running_here(pi: Pi) -> None:
         master = machine._master._process.pid
     assert_gone(master)
     assert shutil.which("ssh") == str(pi.folder / "bin/ssh")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Include ~nobody-of-this-name/x\nHost a\n",
+        "Host a\n  HostName  \n  User =\n",
+        "Include a\0b*\nHost a\n",
+        "Include config config config\nHost a\n",
+        "Host a" + " " * 500_000 + "!b" + " " * 500_000 + "\n",
+    ],
+)
+def test_an_odd_configuration_is_read_at_once(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    start = time.monotonic()
+    assert [h.name for h in configured_hosts(tmp_path / "config")] == ["a"]
+    assert time.monotonic() - start < 5
