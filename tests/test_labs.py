@@ -44,7 +44,7 @@ def test_without_a_lab_file_there_is_only_the_project(tmp_path):
         ('[devices.phone]\ntarget = "android"\n', "phone.* has no address"),
         ('[devices.phone]\naddress = "usb:3"\n', "address 'usb:3' is none"),
         ('[devices.phone]\naddress = "adb:"\n', "is none"),
-        ('[devices.phone]\naddres = "adb:X"\n', "addres"),
+        ('[devices.phone]\nplace = "adb:X"\n', "place"),
         ('[devices.sim]\naddress = "adb:X"\n', "no name for a device"),
         ('[devices."a b"]\naddress = "adb:X"\n', "no name for a device"),
         ('[devices.phone]\naddress = "adb:X"\nbaud = 0\n', "baud = 0"),
