@@ -200,7 +200,9 @@ def _run_all(
         except OSError as e:  # No device's: a temporary file, say. The others go on.
             job.error = MeasurementError(
                 f"{e.filename or 'a temporary file'} cannot be used: {e.strerror or e}",
-                hint="is there space on this computer? TMPDIR names another folder",
+                hint="is there space on this computer, and may you write there?"
+                if e.filename
+                else "is there space on this computer? TMPDIR names another folder",
             )
         except BaseException as e:  # Whoever waits for the thread raises or reports it.
             job.error = e

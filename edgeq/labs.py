@@ -126,7 +126,7 @@ def _device(name: str, table: DeviceSettings, path: Path) -> Device:
         raise UsageError(f"{where} has no address", hint=NO_ADDRESS)
     if not is_address(table.address) or not table.address.isprintable():
         raise UsageError(f"{where}: address {table.address!r} is none", hint=NO_ADDRESS)
-    for key, value in (("baud", table.baud), ("threads", table.threads)):
-        if value is not None and not 1 <= value <= 100_000_000:
-            raise UsageError(f"{where}: {key} = {value}", hint="a positive number")
+    for key, value, most in (("baud", table.baud, 100_000_000), ("threads", table.threads, 1024)):
+        if value is not None and not 1 <= value <= most:
+            raise UsageError(f"{where}: {key} = {value}", hint=f"from 1 to {most} is possible")
     return Device(name, table.address, table.target, table.baud, table.cores, table.threads)

@@ -46,7 +46,7 @@ say os sed -n 's/^PRETTY_NAME=//p' /etc/os-release
 say model cat /proc/device-tree/model
 say board sed -n 's/^Model[[:space:]]*: *//p' /proc/cpuinfo
 say part sed -n 's/^CPU part.*: *//p' /proc/cpuinfo
-say name sed -n 's/^model name.*: *//p' /proc/cpuinfo
+say name sed -n -e '/^model name/{' -e 's/.*: *//p' -e q -e '}' /proc/cpuinfo
 say cores nproc
 say python python3 -c 'import platform; print(platform.python_version())'
 say glibc getconf GNU_LIBC_VERSION

@@ -49,6 +49,7 @@ def test_without_a_lab_file_there_is_only_the_project(tmp_path):
         ('[devices."a b"]\naddress = "adb:X"\n', "no name for a device"),
         ('[devices.phone]\naddress = "adb:X"\nbaud = 0\n', "baud = 0"),
         ('[devices.phone]\naddress = "adb:X"\nthreads = "two"\n', "threads"),
+        ('[devices.phone]\naddress = "adb:X"\nthreads = 1025\n', "threads = 1025"),
         ("devices = 3\n", "devices"),
     ],
 )

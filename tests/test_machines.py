@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from edgeq.probe import probe, read_state
 from edgeq.report import measurement_notes
 from edgeq.targets import load_target
 from edgeq.tflite import read_graph
+from edgeq.transports.adb import AdbDevice
 from edgeq.transports.local import LocalMachine
 from edgeq.transports.machine import Ended
 
@@ -179,6 +181,8 @@ def test_this_computer_says_what_it_is():
     machine.close()
     assert (facts.arch, facts.is_android, facts.emulator) == ("x86_64", False, None)
     assert facts.python and facts.environment.cores and facts.environment.os
+    names = re.findall(r"^model name\s*: *(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert facts.environment.cpu == names[0].strip()
     assert state.load_average is not None
 
 
@@ -320,6 +324,7 @@ def test_a_bundle_of_this_computer_s_own_runner_needs_no_device(bundle, temporar
         (["--device", "local", "--sim"], "--sim and --device exclude each other"),
         (["--device", "local", "--device", "local"], "local is named twice"),
         (["--device", "phon"], "no device 'phon'"),
+        (["--device", "local", "--cores", ""], "--cores is empty"),
         (["--device", "adb:auto"], "adb:auto is none of what was built"),
     ],
 )
@@ -348,8 +353,10 @@ def test_eval_on_a_device(bundle, temporary, tmp_path, capsys):
 # --- Ctrl-C ---------------------------------------------------------------------------------------
 
 
-def interrupted_after(seconds: float, arguments: list[str], folder: Path) -> tuple[int, float]:
-    """The exit code of edgeq after SIGINT, and how long it took to end."""
+def interrupted_after(
+    seconds: float, arguments: list[str], folder: Path, number: int = signal.SIGINT
+) -> tuple[int, float]:
+    """The exit code of edgeq after that signal, and how long it took to end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "edgeq", *arguments],
         stdin=subprocess.DEVNULL,
@@ -363,16 +370,17 @@ def interrupted_after(seconds: float, arguments: list[str], folder: Path) -> tup
         time.sleep(seconds)
         assert process.poll() is None
         start = time.monotonic()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         return process.wait(60), time.monotonic() - start
     finally:
         process.kill()
         process.communicate()
 
 
-def test_ctrl_c_takes_everything_away(bundle, temporary):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_takes_everything_away(bundle, temporary, number):
     where = ["--device", "local", "--min-secs", "60"]
-    code, took = interrupted_after(1.0, ["bench", str(bundle), *where], temporary)
+    code, took = interrupted_after(1.0, ["bench", str(bundle), *where], temporary, number)
     assert code == 130 and took < 15
     assert not list(temporary.iterdir()), "files stay"
 
@@ -493,3 +501,24 @@ def test_an_interpreter_of_ones_own_is_never_to_be_removed(temporary):
     with pytest.raises(DeviceFault) as e:
         installed(NotThere(), "/usr/bin/python3", "ai-edge-litert")
     assert e.value.hint == "install it: /usr/bin/python3 -m pip install ai-edge-litert"
+
+
+def test_an_error_names_its_device_once(bundle, monkeypatch, capsys):
+    failures = [("ssh:x", DeviceFault("ssh:x: broken")), ("phone", DeviceFault("adb:1: broken"))]
+
+    def failing(*args, failed, **more):
+        for name, error in failures:
+            failed(name, error)
+        return []
+
+    monkeypatch.setattr("edgeq.cli.bench_command.bench_devices", failing)
+    assert edgeq(["bench", str(bundle), "--device", "local"]) == 1
+    said = capsys.readouterr().err
+    assert "error: ssh:x: broken" in said and "error: phone: adb:1: broken" in said
+
+
+def test_what_to_do_next_can_be_pasted_whatever_a_phone_calls_itself(monkeypatch, capsys):
+    phone = AdbDevice("x$(reboot)`id`;a", "device", None, None)
+    monkeypatch.setattr("edgeq.cli.devices_command.list_adb", lambda: [phone])
+    assert edgeq(["devices"]) == 0
+    assert "--device 'adb:x$(reboot)`id`;a'" in " ".join(capsys.readouterr().out.split())

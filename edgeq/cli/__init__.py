@@ -28,6 +28,9 @@ COMMANDS = {
 """Name -> short help. The command `name` is the function `command` of edgeq.cli.<name>_command."""
 
 
+_ENDS = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGHUP]
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when it is used, so that `edgeq --help` stays instant."""
 
@@ -87,7 +90,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in _ENDS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # As nohup has SIGHUP.
+            signal.signal(number, _terminate)
     code = run(sys.argv[1:])
     sys.exit(_flush(code))
 

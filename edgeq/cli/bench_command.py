@@ -241,7 +241,8 @@ def command(
             _show_boards(runs.boards)
             _show(runs.here)
     for name, error in failures:
-        console.print_error(f"{name}: {error.message}", error.hint)
+        known = error.message.startswith(name)
+        console.print_error(error.message if known else f"{name}: {error.message}", error.hint)
     return int(bool(failures))
 
 

@@ -43,6 +43,8 @@ def machine_options(
     offline_wheels: bool,
     litert_lib: str | None,
 ) -> MachineOptions:
+    if cores == "":
+        raise UsageError("--cores is empty", hint="is a variable of the shell not set?")
     return MachineOptions(
         cores=cores,
         threads=threads,

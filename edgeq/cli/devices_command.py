@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -70,4 +71,4 @@ def _phones() -> tuple[list[AdbDevice], str | None]:
 
 
 def _next(phone: AdbDevice) -> str:
-    return phone.next_step or f"edgeq bench build/android --device {phone.address}"
+    return phone.next_step or f"edgeq bench build/android --device {shlex.quote(phone.address)}"
