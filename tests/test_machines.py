@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -391,6 +392,33 @@ def test_ctrl_c_ends_a_wait_for_a_program_that_says_nothing(bundle, temporary, t
     code, took = interrupted_after(2.0, ["bench", str(silent), "--device", "local"], temporary)
     assert code == 130 and took < 10
     assert [p.name for p in temporary.iterdir()] == ["silent"]
+
+
+def test_ctrl_c_leaves_a_device_that_answers_nothing_and_cleans_up_here(bundle, temporary):
+    class Frozen(LocalMachine):
+        closed = False
+
+        def run(self, script, time_limit):
+            if script.startswith("rm "):
+                script = "sleep 100"
+            return super().run(script, time_limit)
+
+        def close(self):
+            Frozen.closed = True
+            super().close()
+
+    start = time.monotonic()
+    timer = threading.Timer(4, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bench_devices(
+                [bundle], [Device("x", "local")], lambda d, t: MachinePlace(Frozen(), aot),
+                timed=Timed(seconds=60),
+            )  # fmt: skip
+        assert Frozen.closed and time.monotonic() - start < 20
+    finally:
+        timer.cancel()
 
 
 def with_runner(bundle: Path, folder: Path, runner: bytes) -> None:

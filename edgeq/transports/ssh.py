@@ -115,14 +115,16 @@ class SshMachine:
         argv = ["ssh", *openssh.options(self._control), *destination, remote]
         return Piped(argv, install=openssh.INSTALL)
 
-    def end(self, word: str, also: str = "") -> None:
-        """End on the machine what carries `word`, and run `also` then. Never raises."""
+    def end(self, word: str, also: str = "") -> bool:
+        """End on the machine what carries `word`, and run `also` then; whether that is known."""
         try:
             script = f"{kill_script(word)}\n{also}"
             with contextlib.closing(_Command(self, script, to_be_ended=False)) as command:
                 command.to_its_end(_END_LIMIT)
         except DeviceError as e:
             log.info("%s: whether %s ended is not known: %s", self.name, word, e)
+            return False
+        return True
 
     def lost(self, said: str, status: int | None) -> DeviceError:
         """The error for a command without an end; `said` and `status` are ssh's."""
@@ -291,11 +293,13 @@ class _Command:
         while not self.at_end:
             left = until - time.monotonic()
             if left <= 0:
-                self.close()
+                ended = self.close()
                 raise NoReply(
-                    f"{self._machine.name}: a command did not end within {time_limit:g} s; it was "
-                    "ended",
-                    hint="is the machine overloaded, or does the program hang?",
+                    f"{self._machine.name}: a command did not end within {time_limit:g} s; "
+                    + ("it was ended" if ended else "nor does the machine answer any more"),
+                    hint="is the machine overloaded, or does the program hang?"
+                    if ended
+                    else "check the machine's power and network; the command may still run there",
                 )
             piece = self.read(left)
             output += piece[: OUTPUT_LIMIT - len(output)]
@@ -346,12 +350,13 @@ class _Command:
         mark = errors.rfind(b"\n" + self._word.encode())
         return code, errors[:mark] if mark >= 0 else errors
 
-    def close(self) -> None:
-        """End the script, and what it started, on the machine and here."""
+    def close(self) -> bool:
+        """End the script, and what it started, on the machine and here; whether that is known."""
         self._ssh.stop()
-        if not self._ended:
-            self._ended = True
-            self._machine.end(self._word, self._on_end)
+        if self._ended:
+            return True
+        self._ended = True
+        return self._machine.end(self._word, self._on_end)
 
     def _take(self, time_limit: float) -> bytes:
         output, errors = self._ssh.read(time_limit)

@@ -431,6 +431,16 @@ def test_hosts_of_the_configuration_are_listed(tmp_path: Path) -> None:
     assert configured_hosts(tmp_path / "none") == []
 
 
+def test_a_command_that_could_not_be_ended_is_not_called_ended(
+    pi: Pi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(pi.address) as machine:
+        monkeypatch.setattr(machine, "end", lambda word, also="": False)
+        with pytest.raises(NoReply, match="nor does the machine answer") as e:
+            machine.run("sleep 5", 1)
+        assert "may still run" in str(e.value.hint)
+
+
 def test_nothing_is_left_running_here(pi: Pi) -> None:
     with opened(pi.address) as machine:
         assert machine._master is not None
