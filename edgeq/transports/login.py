@@ -19,6 +19,7 @@ PASSWORD = "EDGEQ_CONSOLE_PASSWORD"
 Ask = Callable[[str], str]
 
 OPEN_LIMIT = 60.0
+SILENCE_LIMIT = 30.0
 """Seconds to reach a shell: login waits some before it says that a password is wrong."""
 
 _QUIET = 0.4
@@ -78,11 +79,13 @@ class Login:
                 self._refuse_garbage(said)
                 self._line.write(f' echo {probe}"-"sh\r'.encode())
                 said = listen(self._line, least=5.0)
-            elif (
-                not said.strip() and not woken
-            ):  # A loop of an edgeq that was killed says nothing, and ends by this.
+            elif not said.strip() and not woken:
+                # The loop of an edgeq that was killed says nothing, and ends by this.
                 self._line.write(b"\redgeq-reset\r\r")
                 said, woken = listen(self._line, least=3.0), True
+            elif not said.strip() and time.monotonic() < until - OPEN_LIMIT + SILENCE_LIMIT:
+                self._line.write(b"\r")  # It may still be booting.
+                said = listen(self._line, least=3.0)
             else:
                 break
         raise NoReply(
