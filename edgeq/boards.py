@@ -224,7 +224,7 @@ def evaluate_board(
         return BoardEvaluation(
             model=bundle.name,
             target=target.name,
-            device=session.info.board,
+            device=session.device,
             engine=session.info.engine,
             scheme=expected.scheme,
             source=samples.source,

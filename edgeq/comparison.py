@@ -261,7 +261,7 @@ def _differences(base: Measurement, new: Measurement) -> Iterator[Difference]:
         ("clock", " ticks a second", base.tick_hz, new.tick_hz),
         ("clock", " kHz at most", old.frequency_limit_khz, now.frequency_limit_khz),
         ("clock", " governor", old.governor, now.governor),
-        ("clock", " cores", old.pinned, now.pinned),
+        ("clock", " cores", old.pinned or "all", now.pinned or "all"),
         ("device", "", old.emulator or "hardware", now.emulator or "hardware"),
         ("threads", "", old.threads, now.threads),
         ("engine", "", base.engine, new.engine),

@@ -83,6 +83,8 @@ def bench_all(
     has no part in what is returned; without `failed` its error is raised, and nothing returned.
     """
     place = place or Place()
+    for source in sources:
+        _refuse_compiled_for_another(Path(source))
     if targets:
         boards = [target.core is not None for target in targets]
     else:
@@ -235,11 +237,23 @@ def _check_targets(targets: Sequence[Target], place: Place, recipe: Recipe) -> N
                 )
         elif target.transport != "local":
             raise UsageError(
-                f"{target.name} is not here: edgeq bench measures on this computer, on boards "
-                "with a serial port, and in emulators",
-                hint=f"edgeq build --target {target.name}; its bundle's README.md says how to go "
-                "on",
+                f"{target.name} is not this computer: say where it is",
+                hint="--device adb:auto (a phone), ssh:pi@raspberrypi or console:PORT (a Pi); "
+                "'edgeq devices' lists what there is",
             )
+
+
+def _refuse_compiled_for_another(path: Path) -> None:
+    """What LiteRT takes here for a network that a phone's or a Pi's own program runs says nothing."""
+    if not is_bundle(path):
+        return
+    bundle = open_bundle(path).manifest
+    if bundle["engine"] == "aot" and not is_microcontroller(str(bundle.get("family"))):
+        raise UsageError(
+            f"{path} is compiled for {bundle['target']}: say where that is",
+            hint="--device adb:auto (a phone), ssh:pi@raspberrypi or console:PORT (a Pi), local; "
+            "'edgeq devices' lists what there is",
+        )
 
 
 def _is_for_boards(path: Path, place: Place) -> bool:

@@ -72,6 +72,9 @@ def bench_devices(
     the only one, its error is raised.
     """
     paths = [Path(source) for source in sources]
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder", hint="name a bundle, or a model")
     are_bundles = all(map(is_bundle, paths))
     if are_bundles and not targets:
         found = [load_target(str(open_bundle(p).manifest["target"])) for p in paths]

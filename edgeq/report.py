@@ -67,39 +67,63 @@ def measurement_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
 
 def board_columns(measurements: Sequence[Measurement]) -> list[str]:
     """The heads of board_rows: what one tick is, and the time only where ticks are one."""
-    units = {m.unit for m in measurements}
-    columns = ["target", "board", "engine", "model", "scheme", f">{'/'.join(sorted(units))}"]
-    if any(m.tick_hz for m in measurements):
-        columns.append(">time")
-    columns += [">p95", ">MAD", ">runs"]
-    columns += [f">{name}" for name in BOARD_MEMORY]
-    return [*columns, "outputs", "valid"]
+    return list(_board_table(measurements))
 
 
 def board_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
     """Cells under board_columns, one row a board. Ticks are medians, memory is in bytes."""
-    timed = any(m.tick_hz for m in measurements)
-    rows = []
-    for m in measurements:
-        sizes = {metric.name: f"{metric.value:,.0f}" for metric in m.metrics}
-        row = [m.target, m.environment.device or "", m.engine, m.model, m.scheme]
-        row.append(f"{m.summary.median:,.0f}")
-        if timed:
-            row.append(_time(m.summary.median / m.tick_hz) if m.tick_hz else "")
-        row += [f"{m.summary.p95:,.0f}", _spread(m), f"{m.summary.count:,}"]
-        row += [sizes.get(name, "") for name in BOARD_MEMORY]
-        rows.append([*row, _outputs(m), "yes" if m.verdict.valid else "no"])
-    return rows
+    return [list(row) for row in zip(*_board_table(measurements).values(), strict=True)]
+
+
+def _board_table(measurements: Sequence[Measurement]) -> dict[str, list[str]]:
+    """Columns that say something, by their heads. Nanoseconds are shown as time alone."""
+    ticks = sorted({m.unit for m in measurements if m.unit != "ns"})
+    table: dict[str, list[str]] = {
+        "target": [m.target for m in measurements],
+        "board": [_board(m) for m in measurements],
+        "engine": [m.engine for m in measurements],
+        "model": [m.model for m in measurements],
+        "scheme": [m.scheme for m in measurements],
+    }
+    if ticks:
+        table[f">{'/'.join(ticks)}"] = [
+            "" if m.unit == "ns" else f"{m.summary.median:,.0f}" for m in measurements
+        ]
+    table[">time"] = [
+        _time(m.summary.median / m.tick_hz) if m.tick_hz else "" for m in measurements
+    ]
+    table[">p95"] = [
+        _time(m.summary.p95 * 1e-9) if m.unit == "ns" else f"{m.summary.p95:,.0f}"
+        for m in measurements
+    ]
+    table[">MAD"] = [_spread(m) for m in measurements]
+    table[">runs"] = [f"{m.summary.count:,}" for m in measurements]
+    for name in BOARD_MEMORY:
+        table[f">{name}"] = [_metric(m, name) for m in measurements]
+    table["outputs"] = [_outputs(m) for m in measurements]
+    table["valid"] = ["yes" if m.verdict.valid else "no" for m in measurements]
+    return {head: cells for head, cells in table.items() if any(cells)}
+
+
+def _board(m: Measurement) -> str:
+    device = m.environment.device or ""
+    return device.replace(f"{m.environment.emulator} as ", "QEMU: ", 1)
+
+
+def _metric(m: Measurement, name: str) -> str:
+    return next((f"{metric.value:,.0f}" for metric in m.metrics if metric.name == name), "")
 
 
 def measurement_notes(measurements: Sequence[Measurement]) -> list[str]:
     """What to say below the table: why one is not valid, notes, and what int8 brought."""
     lines = []
+    several = len({m.target for m in measurements}) > 1
     for m in measurements:
-        lines += [f"{m.title} is not valid: {reason}" for reason in m.verdict.reasons]
-        lines += [f"{m.title}: {note}" for note in m.verdict.notes]
+        title = f"{m.title} on {m.target}" if several else m.title
+        lines += [f"{title} is not valid: {reason}" for reason in m.verdict.reasons]
+        lines += [f"{title}: {note}" for note in m.verdict.notes]
         lines += [
-            f"{m.title}: the last tenth of the runs took {metric.value:.2f} times as long as the "
+            f"{title}: the last tenth of the runs took {metric.value:.2f} times as long as the "
             "first"
             for metric in m.metrics
             if metric.name == "slowdown"

@@ -120,6 +120,12 @@ class Session:
         return self._harness.info
 
     @property
+    def device(self) -> str:
+        """What answers: a board's name, or the computer that runs the harness."""
+        known = self._surroundings.environment.device if self._surroundings else None
+        return known or self.info.board
+
+    @property
     def damaged(self) -> int:
         """How many exchanges were damaged, and asked again, so far."""
         return self._link.damaged

@@ -312,6 +312,9 @@ def _shared(environment: Environment) -> str | None:
     if environment.threads == 1 and share is not None and share < MIN_PROCESSOR_SHARE:
         return f"other work: the timed process had a processor for {share:.0%} of the time only"
     busy, cores, threads = environment.busy_elsewhere, environment.cores, environment.threads
+    load = environment.before.load_average
+    if share is None and busy is None and load is not None and cores and load > cores + 0.5:
+        return f"other work: the load average was {load:.1f} on its {cores} cores before the run"
     if busy is not None and cores and threads and busy + threads > cores + 0.5:
         return (
             f"other work kept {busy:.1f} cores busy, and {threads} of the {cores} were to be timed"

@@ -18,7 +18,7 @@ COMMANDS = {
     "build": "Convert a model to integers, prove it, and write a bundle for each target.",
     "bench": "Check a bundle's outputs, then measure its latency.",
     "flash": "Write a bundle's firmware to its board.",
-    "devices": "List what is connected: serial ports, and which boards they may be.",
+    "devices": "List what is connected: serial ports, phones, ssh hosts, and what to do next.",
     "compare": "Compare two results, and fail when the new one is worse.",
     "eval": "Measure accuracy on data: float beside int8, or on a device.",
     "inspect": "Show a model's operators, costs and memory, and what the targets say of them.",

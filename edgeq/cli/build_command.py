@@ -187,9 +187,18 @@ def _show(built: list[Built]) -> None:
             )
     folder = _near(first.folder)
     console.note(f"next: read {folder}/README.md")
-    here = [b for b in built if b.engine == "litert" and b.target.runs_python]
-    if here:
-        console.note(f"      edgeq bench {_near(here[0].folder)}, on this computer")
+    for b in built[:1]:
+        where = _WHERE.get(b.target.transport or "")
+        if where is not None and b.target.core is None:
+            console.note(f"      edgeq bench {_near(b.folder)}{where}")
+
+
+_WHERE = {
+    "local": ", on this computer",
+    "ssh": " --device ssh:pi@raspberrypi",
+    "adb": " --device adb:auto",
+}
+"""By a target's transport: how its bundle is measured."""
 
 
 def _show_proof(verification: Verification) -> None:

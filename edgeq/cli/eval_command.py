@@ -25,6 +25,7 @@ from edgeq.deployment import Recipe, evaluate_on
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.evaluation import Evaluation, evaluate
+from edgeq.fleet import pair
 from edgeq.targets import Target, is_path, load_target
 
 
@@ -41,7 +42,7 @@ from edgeq.targets import Target, is_path, load_target
     "-t", "--target", metavar="TARGET", help="On a board of this kind; a model is built for it."
 )
 @board_options
-@click.option("--device", metavar="DEVICE", help=DEVICE_HELP)
+@click.option("--device", "devices", multiple=True, metavar="DEVICE", help=DEVICE_HELP)
 @device_options
 @click.option(
     "--time-limit",
@@ -66,7 +67,7 @@ def command(
     time_limit: float | None,
     trace: bool,
     json_file: str | None,
-    device: str | None,
+    devices: tuple[str, ...],
     cores: str | None,
     keep: bool,
     offline_wheels: bool,
@@ -98,7 +99,7 @@ def command(
     )
     scheme = scheme or (project.scheme if project else None)
     progress = console.Progress()
-    if target is None and not sim and port is None and device is None:
+    if target is None and not sim and port is None and not devices:
         _refuse_board_options(baud=baud, output=output, engine=engine, time_limit=time_limit)
         _refuse_board_options(cores=cores, keep=keep or None, litert_lib=litert_lib)
         _refuse_board_options(offline_wheels=offline_wheels or None)
@@ -113,18 +114,21 @@ def command(
         if not json_file or console.write_json(json_file, encode(result)):
             _show(result)
         return 0
-    if device is None:
+    if not devices:
         _refuse_board_options(cores=cores, keep=keep or None, litert_lib=litert_lib)
         _refuse_board_options(offline_wheels=offline_wheels or None)
     described = load_target(target) if target else None
     place: AnyPlace = Place(port, sim, baud)
-    if device is not None:
+    if len(devices) > 1:
+        raise UsageError("eval runs on one device", hint="run it for each")
+    if devices:
         _refuse_two_places(sim, port)
         machines = machine_options(cores, 1, keep, offline_wheels, litert_lib)
-        (named,) = named_devices([device], options["project_file"])
+        (named,) = named_devices(devices, options["project_file"])
         if described is None and not is_bundle(request.source) and named.target:
             described = load_target(named.target)
-        place = way_to(named, described or _target_of(request.source), machines)
+        target_there = described or _target_of(request.source)
+        place = way_to(named, pair(named, [target_there]), machines)
     found = evaluate_on(
         request.source,
         request.data,

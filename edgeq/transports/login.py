@@ -19,8 +19,10 @@ PASSWORD = "EDGEQ_CONSOLE_PASSWORD"
 Ask = Callable[[str], str]
 
 OPEN_LIMIT = 60.0
-SILENCE_LIMIT = 30.0
 """Seconds to reach a shell: login waits some before it says that a password is wrong."""
+
+SILENCE_LIMIT = 30.0
+"""Of these, for a console that says nothing at all."""
 
 _QUIET = 0.4
 _WORD_LIMIT = 20.0
