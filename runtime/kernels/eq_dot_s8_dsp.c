@@ -1,0 +1,82 @@
+#include "eq_compiler.h"
+#include "eq_conv_dsp.h"
+#include "eq_dsp.h"
+
+/* The sums of two rows that share lanes. */
+typedef struct {
+    uint32_t both;   /* 256 * A + B */
+    uint32_t second; /* B */
+} pair_t;
+
+/* The products of four values, as lanes (0, 2) and (1, 3), and the next two words of weights. */
+static inline void add_pair(pair_t* pair, uint32_t even, uint32_t odd, const int32_t** weights) {
+    uint32_t first;
+    uint32_t second;
+    eq_load_pair(weights, &first, &second);
+    pair->both = eq_add_products(pair->both, first, even);
+    pair->second = eq_add_products(pair->second, eq_even_bytes(first), even);
+    pair->both = eq_add_products(pair->both, second, odd);
+    pair->second = eq_add_products(pair->second, eq_even_bytes(second), odd);
+}
+
+static inline void end_pair(pair_t pair, uint32_t* sums) {
+    sums[0] += (uint32_t)((int32_t)(pair.both - pair.second) >> 8);
+    sums[1] += pair.second;
+}
+
+/* Out of line, where the loop has all registers. Returns where the next rows begin. */
+EQ_NOINLINE static const int32_t* four_rows(const int8_t* values, const int8_t* end,
+                                            const int32_t* weights, uint32_t* sums) {
+    pair_t pair = {0, 0};
+    pair_t next = {0, 0};
+    do {
+        const uint32_t word = eq_load_bytes(values);
+        const uint32_t even = eq_even_bytes(word);
+        const uint32_t odd = eq_odd_bytes(word);
+        add_pair(&pair, even, odd, &weights);
+        add_pair(&next, even, odd, &weights);
+        values += 4;
+    } while (values != end);
+    end_pair(pair, sums);
+    end_pair(next, sums + 2);
+    return weights;
+}
+
+static const int32_t* two_rows(const int8_t* values, const int8_t* end, const int32_t* weights,
+                               uint32_t* sums) {
+    pair_t pair = {0, 0};
+    for (; values != end; values += 4) {
+        const uint32_t word = eq_load_bytes(values);
+        add_pair(&pair, eq_even_bytes(word), eq_odd_bytes(word), &weights);
+    }
+    end_pair(pair, sums);
+    return weights;
+}
+
+static uint32_t one_row(const int8_t* values, const int8_t* end, const int32_t* weights) {
+    uint32_t sum = 0;
+    for (; values != end; values += 4) {
+        const uint32_t word = eq_load_bytes(values);
+        const uint32_t row = (uint32_t)*weights++;
+        sum = eq_add_products(sum, eq_even_bytes(row), eq_even_bytes(word));
+        sum = eq_add_products(sum, eq_odd_bytes(row), eq_odd_bytes(word));
+    }
+    return sum;
+}
+
+void eq_dot_s8_dsp(const int8_t* values, int32_t steps, const int32_t* weights, int32_t rows,
+                   uint32_t* sums) {
+    const int8_t* const end = values + 4 * steps;
+    for (; rows >= 4; rows -= 4) {
+        weights = four_rows(values, end, weights, sums);
+        sums += 4;
+    }
+    if (rows >= 2) {
+        weights = two_rows(values, end, weights, sums);
+        sums += 2;
+        rows -= 2;
+    }
+    if (rows == 1) {
+        *sums += one_row(values, end, weights);
+    }
+}
