@@ -18,7 +18,13 @@ extern "C" {
 void eq_channels_s8_dsp(const eq_channels_t* p, int32_t first, int32_t count, const uint32_t* sums,
                         int8_t* output);
 
-/* sums[i] += the products of `values` and row i, modulo 2^32: 4 * `steps` values, `rows` rows.
+/* How many channels of the block from `first` on there are before `end`. */
+static inline int32_t eq_block_count(int32_t first, int32_t end) {
+    return end - first < EQ_CHANNEL_BLOCK ? end - first : EQ_CHANNEL_BLOCK;
+}
+
+/* sums[i] = bias[i] + the products of `values` and row i, modulo 2^32: 4 * `steps` values, `rows`
+ * rows, each at least 1.
  *
  * Two rows a and b share lanes of 16 bits: 256 * a + b. The sum of their products is 256 * A + B,
  * and that of the low bytes, which are b, is B. A is exact as long as 256 * A is within 32 bits:
@@ -33,7 +39,7 @@ void eq_channels_s8_dsp(const eq_channels_t* p, int32_t first, int32_t count, co
  * single row that are left: `steps` words for each row.
  */
 void eq_dot_s8_dsp(const int8_t* values, int32_t steps, const int32_t* weights, int32_t rows,
-                   uint32_t* sums);
+                   const int32_t* bias, uint32_t* sums);
 
 /* The steps for `count` values. */
 static inline int32_t eq_dot_steps(int32_t count) {

@@ -14,9 +14,9 @@ static inline int32_t multiply_down(int32_t x, int32_t multiplier, int32_t less)
     return ((product >> less) + 1) >> 1;
 }
 
-void eq_channels_s8_dsp(const eq_channels_t* p, int32_t first, int32_t count, const uint32_t* sums,
-                        int8_t* output) {
-    const int32_t step = p->step;
+/* Inlined with `step` a constant, where the loop needs no sums for the addresses. */
+static inline void convert(const eq_channels_t* p, int32_t step, int32_t first, int32_t count,
+                           const uint32_t* sums, int8_t* output) {
     const int32_t* multiplier = p->multipliers + first * step;
     const int8_t* shift = p->shifts + first * step;
     const int32_t zero_point = p->output_zero_point;
@@ -34,4 +34,13 @@ void eq_channels_s8_dsp(const eq_channels_t* p, int32_t first, int32_t count, co
         multiplier += step;
         shift += step;
     } while (sums != end);
+}
+
+void eq_channels_s8_dsp(const eq_channels_t* p, int32_t first, int32_t count, const uint32_t* sums,
+                        int8_t* output) {
+    if (p->step == 1) {
+        convert(p, 1, first, count, sums, output);
+    } else {
+        convert(p, 0, first, count, sums, output);
+    }
 }

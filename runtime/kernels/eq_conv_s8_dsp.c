@@ -5,8 +5,9 @@ static void outputs(const eq_conv_s8_dsp_t* p, const int8_t* values, int32_t ste
                     int32_t end, int8_t* output) {
     uint32_t sums[EQ_CHANNEL_BLOCK];
     for (; channel < end; channel += EQ_CHANNEL_BLOCK) {
-        const int32_t count = eq_channels_begin(&p->channels, channel, end, sums);
-        eq_dot_s8_dsp(values, steps, p->weights + channel * steps, count, sums);
+        const int32_t count = eq_block_count(channel, end);
+        eq_dot_s8_dsp(values, steps, p->weights + channel * steps, count,
+                      p->channels.bias + channel, sums);
         eq_channels_s8_dsp(&p->channels, channel, count, sums, output + channel);
     }
 }

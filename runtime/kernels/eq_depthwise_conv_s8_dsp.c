@@ -1,28 +1,22 @@
 #include "eq_compiler.h"
 #include "eq_conv_dsp.h"
 #include "eq_dsp.h"
+#include "eq_taps.h"
 
 #include <string.h>
 
-/* The taps of one output, in pairs: a pixel of the image each, or one of zero points for the
- * padding.
+/* Four channels side by side, two taps at a time. Out of line, where the loop has all registers.
+ * Returns where the weights of the next ones begin.
  */
-typedef struct {
-    const int8_t** first;
-    const int8_t** end;
-} taps_t;
-
-/* Four channels side by side. Out of line, where the loop has all registers. Returns where the
- * weights of the next ones begin.
- */
-EQ_NOINLINE static const int32_t* add_four(const taps_t* taps, int32_t channel,
-                                           const int32_t* weights, uint32_t* sums) {
+EQ_NOINLINE static const int32_t* add_four(const eq_taps_t* taps, int32_t channel,
+                                           const int32_t* weights, const int32_t* bias,
+                                           uint32_t* sums) {
     const int8_t** const end = taps->end;
     const int8_t** tap = taps->first;
-    uint32_t s0 = sums[0];
-    uint32_t s1 = sums[1];
-    uint32_t s2 = sums[2];
-    uint32_t s3 = sums[3];
+    uint32_t s0 = (uint32_t)bias[0];
+    uint32_t s1 = (uint32_t)bias[1];
+    uint32_t s2 = (uint32_t)bias[2];
+    uint32_t s3 = (uint32_t)bias[3];
     do {
         const uint32_t a = eq_load_bytes(tap[0] + channel);
         const uint32_t b = eq_load_bytes(tap[1] + channel);
@@ -45,7 +39,7 @@ EQ_NOINLINE static const int32_t* add_four(const taps_t* taps, int32_t channel,
 }
 
 /* One channel; returns the weights of the next one. */
-static const int8_t* add_one(const taps_t* taps, int32_t channel, const int8_t* weights,
+static const int8_t* add_one(const eq_taps_t* taps, int32_t channel, const int8_t* weights,
                              uint32_t* sum) {
     for (const int8_t** tap = taps->first; tap != taps->end; tap++) {
         *sum += (uint32_t)((*tap)[channel] * *weights++);
@@ -54,37 +48,23 @@ static const int8_t* add_one(const taps_t* taps, int32_t channel, const int8_t* 
 }
 
 /* All channels at one place. */
-static void outputs(const eq_depthwise_conv_s8_dsp_t* p, const taps_t* taps, int8_t* output) {
+static void outputs(const eq_depthwise_conv_s8_dsp_t* p, const eq_taps_t* taps, int8_t* output) {
     const int32_t end = p->window.input_channels;
     const int32_t* fours = p->weights;
     uint32_t sums[EQ_CHANNEL_BLOCK];
     for (int32_t channel = 0; channel < end; channel += EQ_CHANNEL_BLOCK) {
-        const int32_t count = eq_channels_begin(&p->channels, channel, end, sums);
+        const int32_t count = eq_block_count(channel, end);
+        const int32_t* bias = p->channels.bias + channel;
         int32_t i = 0;
         for (; i + 4 <= count; i += 4) {
-            fours = add_four(taps, channel + i, fours, sums + i);
+            fours = add_four(taps, channel + i, fours, bias + i, sums + i);
         }
         const int8_t* ones = (const int8_t*)fours; /* only behind the last four */
         for (; i < count; i++) {
+            sums[i] = (uint32_t)bias[i];
             ones = add_one(taps, channel + i, ones, sums + i);
         }
         eq_channels_s8_dsp(&p->channels, channel, count, sums, output + channel);
-    }
-}
-
-static void find_taps(const eq_window_t* window, const int8_t* image, int32_t y, int32_t x,
-                      const int8_t* padding, const int8_t** taps) {
-    int32_t row = eq_window_top(window, y);
-    for (int32_t i = 0; i < window->kernel_height; i++) {
-        const int row_is_inside = row >= 0 && row < window->input_height;
-        int32_t column = eq_window_left(window, x);
-        for (int32_t j = 0; j < window->kernel_width; j++) {
-            const int is_inside = row_is_inside && column >= 0 && column < window->input_width;
-            const int32_t pixel = row * window->input_width + column;
-            *taps++ = is_inside ? image + pixel * window->input_channels : padding;
-            column += window->dilation_width;
-        }
-        row += window->dilation_height;
     }
 }
 
@@ -94,14 +74,14 @@ void eq_depthwise_conv_s8_dsp(const eq_depthwise_conv_s8_dsp_t* p, const int8_t*
     const int32_t channels = window->input_channels;
     const int32_t count = window->kernel_height * window->kernel_width;
     const int8_t** pointers = scratch;
-    const taps_t taps = {pointers, pointers + count + count % 2};
+    const eq_taps_t taps = {pointers, pointers + count + count % 2};
     int8_t* padding = (int8_t*)taps.end;
     memset(padding, window->zero_point, (size_t)channels);
     taps.end[-1] = padding; /* stays, with weights of 0, where the number is odd */
     for (int32_t batch = 0; batch < p->batches; batch++) {
         for (int32_t y = 0; y < p->output_height; y++) {
             for (int32_t x = 0; x < p->output_width; x++) {
-                find_taps(window, input, y, x, padding, pointers);
+                eq_find_taps(window, input, y, x, padding, pointers);
                 outputs(p, &taps, output);
                 output += channels;
             }

@@ -15,8 +15,9 @@ void eq_fully_connected_s8_dsp(const eq_fully_connected_s8_dsp_t* p, const int8_
             values = scratch;
         }
         for (int32_t channel = 0; channel < end; channel += EQ_CHANNEL_BLOCK) {
-            const int32_t count = eq_channels_begin(&p->channels, channel, end, sums);
-            eq_dot_s8_dsp(values, steps, p->weights + channel * steps, count, sums);
+            const int32_t count = eq_block_count(channel, end);
+            eq_dot_s8_dsp(values, steps, p->weights + channel * steps, count,
+                          p->channels.bias + channel, sums);
             eq_channels_s8_dsp(&p->channels, channel, count, sums, output + channel);
         }
         input += size;
