@@ -123,7 +123,8 @@ def depthwise_conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) 
     multiplier = channels // input.shape[3]
     taps = weights.reshape(-1, channels)
     arrays, scaling = types.channels(op, subgraph, taps.T, weights)
-    if multiplier == 1 and _variant(types, core, scaling).is_dsp:
+    is_single = multiplier == 1
+    if is_single and _variant(types, core, scaling).is_dsp and dsp.suits_taps(taps):
         types = _S8_DSP
         arrays = _packed(arrays, dsp.pack_taps(taps))
     else:

@@ -36,6 +36,11 @@ def whole_steps(count: int) -> int:
     return -(-count // STEP) * STEP
 
 
+def suits_taps(taps: NDArray[Any]) -> bool:
+    """Whether the depthwise kernel has channels [taps][channels] to take four at a time."""
+    return bool(taps.shape[1] >= 4)
+
+
 def pack_rows(rows: NDArray[Any], groups: int = 1) -> NDArray[np.int32]:
     """The int8 weights [channels][values] as eq_dot_s8_dsp wants those of each group."""
     parts = np.split(rows, groups)
