@@ -10,12 +10,13 @@ from make_model import Maker, tiny_float
 from edgeq.cli import run
 from edgeq.codegen.aot import footprint
 from edgeq.models import open_model
+from edgeq.targets import load_core
 
 
 def test_the_plan_is_drawn_as_text(tiny_model, capfd):
     assert run(["inspect", str(tiny_model), "-t", "cortex-m4", "--memory"]) == 0
     out = capfd.readouterr().out
-    plan = footprint(open_model(tiny_model).graph).plan
+    plan = footprint(open_model(tiny_model).graph, load_core("cortex-m4")).plan
     summary = next(line for line in out.splitlines() if line.startswith("arena "))
     assert summary.startswith(f"arena {plan.size} bytes, lower bound {plan.lower_bound}, peak ")
     assert "in 0 CONV_2D; placed by " in summary

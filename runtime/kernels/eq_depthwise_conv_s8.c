@@ -1,18 +1,13 @@
 #include "eq_compiler.h"
 #include "eq_conv.h"
+#include "eq_taps.h"
 
 #include <string.h>
-
-/* The taps of one output: a pixel of the image each, or one of zero points for the padding. */
-typedef struct {
-    const int8_t** first;
-    const int8_t** end;
-} taps_t;
 
 /* Four channels side by side; `step` from one tap's weights to the next one's. Out of line, where
  * the loop has all registers.
  */
-EQ_NOINLINE static void add_four(const taps_t* taps, int32_t channel, const int8_t* weights,
+EQ_NOINLINE static void add_four(const eq_taps_t* taps, int32_t channel, const int8_t* weights,
                                  int32_t step, uint32_t* sums) {
     const int8_t** const end = taps->end;
     uint32_t s0 = sums[0];
@@ -33,7 +28,7 @@ EQ_NOINLINE static void add_four(const taps_t* taps, int32_t channel, const int8
     sums[3] = s3;
 }
 
-EQ_NOINLINE static void add_one(const taps_t* taps, int32_t channel, const int8_t* weights,
+EQ_NOINLINE static void add_one(const eq_taps_t* taps, int32_t channel, const int8_t* weights,
                                 int32_t step, uint32_t* sum) {
     for (const int8_t** tap = taps->first; tap != taps->end; tap++) {
         *sum += (uint32_t)((*tap)[channel] * *weights);
@@ -42,7 +37,7 @@ EQ_NOINLINE static void add_one(const taps_t* taps, int32_t channel, const int8_
 }
 
 /* All channels at one place. */
-static void outputs(const eq_depthwise_conv_s8_t* p, const taps_t* taps, int8_t* output) {
+static void outputs(const eq_depthwise_conv_s8_t* p, const eq_taps_t* taps, int8_t* output) {
     const int32_t step = p->window.input_channels * p->multiplier;
     uint32_t sums[EQ_CHANNEL_BLOCK];
     for (int32_t channel = 0; channel < step; channel += EQ_CHANNEL_BLOCK) {
@@ -59,34 +54,18 @@ static void outputs(const eq_depthwise_conv_s8_t* p, const taps_t* taps, int8_t*
     }
 }
 
-static void find_taps(const eq_window_t* window, const int8_t* image, int32_t y, int32_t x,
-                      const int8_t* padding, const int8_t** taps) {
-    int32_t row = eq_window_top(window, y);
-    for (int32_t i = 0; i < window->kernel_height; i++) {
-        const int row_is_inside = row >= 0 && row < window->input_height;
-        int32_t column = eq_window_left(window, x);
-        for (int32_t j = 0; j < window->kernel_width; j++) {
-            const int is_inside = row_is_inside && column >= 0 && column < window->input_width;
-            const int32_t pixel = row * window->input_width + column;
-            *taps++ = is_inside ? image + pixel * window->input_channels : padding;
-            column += window->dilation_width;
-        }
-        row += window->dilation_height;
-    }
-}
-
 void eq_depthwise_conv_s8(const eq_depthwise_conv_s8_t* p, const int8_t* input, void* scratch,
                           int8_t* output) {
     const eq_window_t* window = &p->window;
     const int32_t channels = window->input_channels;
     const int8_t** pointers = scratch;
-    const taps_t taps = {pointers, pointers + window->kernel_height * window->kernel_width};
+    const eq_taps_t taps = {pointers, pointers + window->kernel_height * window->kernel_width};
     int8_t* padding = (int8_t*)taps.end;
     memset(padding, window->zero_point, (size_t)channels);
     for (int32_t batch = 0; batch < p->batches; batch++) {
         for (int32_t y = 0; y < p->output_height; y++) {
             for (int32_t x = 0; x < p->output_width; x++) {
-                find_taps(window, input, y, x, padding, pointers);
+                eq_find_taps(window, input, y, x, padding, pointers);
                 outputs(p, &taps, output);
                 output += channels * p->multiplier;
             }

@@ -20,6 +20,7 @@ from edgeq.golden import Golden
 from edgeq.graph import NUMPY_TYPES, Graph, Tensor
 from edgeq.interpreters import litert, run, tflm
 from edgeq.memory import MemoryPlan
+from edgeq.targets import load_core
 from edgeq.tflite.reader import read_graph
 
 DRIVER = Path(__file__).with_name("driver.c")
@@ -45,10 +46,12 @@ class Batch:
         self.outputs += outputs
         self.cases += [case] * len(outputs)
 
-    def check(self, folder: Path, samples: int = 6, kernels: str = "tflm") -> None:
+    def check(
+        self, folder: Path, samples: int = 6, kernels: str = "tflm", core: str | None = None
+    ) -> Compiled:
         """All outputs of all cases equal those of `kernels`, byte for byte (see assert_equal)."""
         tflite = self.maker.bytes(self.inputs, self.outputs, named=False)
-        assert_equal(tflite, folder, samples, self.cases, kernels)
+        return assert_equal(tflite, folder, samples, self.cases, kernels, core)
 
 
 def options(kind: str, **values: Any) -> Any:
@@ -159,11 +162,15 @@ def assert_equals_tflm(tflite: bytes, folder: Path, samples: int) -> Compiled:
 
 
 def assert_equal(
-    tflite: bytes, folder: Path, samples: int, cases: Sequence[str] = (), kernels: str = "tflm"
-) -> Compiled:
-    """`kernels`: "tflm", the wheel's, or "litert", LiteRT's reference, for what the wheel lacks."""
+    tflite: bytes, folder: Path, samples: int, cases: Sequence[str] = (), kernels: str = "tflm",
+    core: str | None = None,
+) -> Compiled:  # fmt: skip
+    """`kernels`: "tflm", the wheel's, or "litert", LiteRT's reference, for what the wheel lacks.
+
+    `core` names the one whose variants to take, which compute the same on this computer.
+    """
     export = export_of(tflite)
-    compiled = compile_graph(export)
+    compiled = compile_graph(export, load_core(core) if core else None)
     inputs = random_samples(export.graph, samples)
     ours = run_program(build(compiled, folder), export.graph, inputs)
     is_tflm = kernels == "tflm"

@@ -17,6 +17,8 @@ RELU_N1_TO_1 = schema.ActivationFunctionType.RELU_N1_TO_1
 NONE = schema.ActivationFunctionType.NONE
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
 ACTIVATIONS = (NONE, RELU, RELU6, RELU_N1_TO_1)
+CORES = (None, "cortex-m4")
+"""Portable kernels, and those for cores with the DSP extension."""
 
 
 def outputs(size: int, kernel: int, stride: int, dilation: int, padding: int) -> int:
@@ -41,6 +43,7 @@ def conv(
     scales: Sequence[float] = (0.02, 0.1),
     weight_scale: Sequence[float] | float | None = None,
     bias: int | None = 2000,
+    weights: Sequence[int] = (-127, 127),
 ) -> None:
     """One case: `scales` and `zero_points` of input and output, `bias` the largest."""
     random = np.random.default_rng(len(batch.cases))
@@ -55,7 +58,7 @@ def conv(
         x = m.tensor("x", shape, np.int8, scales[0], zero_points[0])
         w = m.tensor(
             "w", form, np.int8, weight_scale, axis=3 if depthwise else 0,
-            data=random.integers(-127, 128, form),
+            data=random.integers(weights[0], weights[1] + 1, form),
         )  # fmt: skip
         inputs = [x, w]
         if bias is not None:
@@ -130,9 +133,12 @@ def common_cases(batch: Batch, depthwise: bool) -> None:
         case((1, 4, 4, 3), (2, 2), 4, scales=(1.0, 2.0**-exponent), weight_scale=1.0)
 
 
+@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("name", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_the_last_bit_of_a_scale(tmp_path: Path, name: str, per_channel: bool) -> None:
+def test_the_last_bit_of_a_scale(
+    tmp_path: Path, name: str, per_channel: bool, core: str | None
+) -> None:
     """Weights of 0, and biases around those where the output steps: a multiplier that is wrong in
     its last bit steps elsewhere.
     """
@@ -172,10 +178,11 @@ def test_the_last_bit_of_a_scale(tmp_path: Path, name: str, per_channel: bool) -
             return [x], [y]
 
         batch.add(f"{name} {case}", make)
-    batch.check(tmp_path, samples=1)
+    batch.check(tmp_path, samples=1, core=core)
 
 
-def test_conv_2d(tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", CORES)
+def test_conv_2d(tmp_path: Path, core: str | None) -> None:
     batch = Batch()
     common_cases(batch, depthwise=False)
     for groups, depth, channels in ((2, 4, 6), (3, 9, 12), (4, 4, 4), (4, 8, 20), (8, 8, 16)):
@@ -184,10 +191,11 @@ def test_conv_2d(tmp_path: Path) -> None:
         conv(batch, (2, 6, 5, depth), (3, 2), channels, groups=groups, dilations=(1, 2))
     conv(batch, (1, 3, 3, 64), (3, 3), 33, zero_points=(127, 0))
     conv(batch, (1, 8, 8, 300), (1, 1), 2, weight_scale=0.003)
-    batch.check(tmp_path)
+    batch.check(tmp_path, core=core)
 
 
-def test_depthwise_conv_2d(tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", CORES)
+def test_depthwise_conv_2d(tmp_path: Path, core: str | None) -> None:
     batch = Batch()
     common_cases(batch, depthwise=True)
     for depth, multiplier in ((1, 8), (3, 2), (4, 3), (5, 5), (1, 1), (16, 2)):
@@ -197,7 +205,9 @@ def test_depthwise_conv_2d(tmp_path: Path) -> None:
                 depthwise=True, padding=padding, strides=(2, 2),
             )  # fmt: skip
     conv(batch, (1, 6, 5, 66), (3, 3), 66, depthwise=True)
-    batch.check(tmp_path)
+    for limits in ((127, 127), (-128, -128)):
+        conv(batch, (1, 4, 4, 23), (3, 3), 23, depthwise=True, weights=limits)
+    batch.check(tmp_path, core=core)
 
 
 def fully_connected(
@@ -212,13 +222,14 @@ def fully_connected(
     weight_scale: Sequence[float] | float = 0.01,
     bias: int | None = 2000,
     keep: bool = False,
+    weights: Sequence[int] = (-127, 127),
 ) -> None:
     random = np.random.default_rng(len(batch.cases))
     case = ", ".join(f"{k}={v}" for k, v in locals().items() if k not in ("batch", "random"))
 
     def make(m: Maker) -> tuple[list[int], list[int]]:
         x = m.tensor("x", (*rows, depth), np.int8, scales[0], zero_points[0])
-        data = random.integers(-127, 128, (channels, depth))
+        data = random.integers(weights[0], weights[1] + 1, (channels, depth))
         inputs = [x, m.tensor("w", (channels, depth), np.int8, weight_scale, data=data)]
         if bias is None:
             inputs.append(-1)
@@ -234,7 +245,8 @@ def fully_connected(
     batch.add(case, make)
 
 
-def test_fully_connected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", CORES)
+def test_fully_connected(tmp_path: Path, core: str | None) -> None:
     batch = Batch()
     random = np.random.default_rng(1)
     for depth in (1, 2, 3, 5, 16, 31, 129):
@@ -255,4 +267,36 @@ def test_fully_connected(tmp_path: Path) -> None:
         fully_connected(batch, (1,), 12, 8, scales=(0.02, output_scale))
     for exponent in range(-9, 3):
         fully_connected(batch, (1,), 3, 8, scales=(1.0, 2.0**-exponent), weight_scale=1.0)
-    batch.check(tmp_path, samples=10)
+    batch.check(tmp_path, samples=10, core=core)
+
+
+@pytest.mark.parametrize("low", [-128, 127])
+@pytest.mark.parametrize("core", CORES)
+def test_weights_at_their_limits(tmp_path: Path, core: str | None, low: int) -> None:
+    """Sums that are as large as they get, for every way that channels share what is loaded."""
+    batch = Batch()
+    for weights in ((low, low), (-127, -127), (-128, 127)):
+        for channels in (1, 2, 3, 4, 5, 6, 7, 16, 19):
+            values = dict(scales=(0.02, 20.0), weight_scale=0.01, zero_points=(low, 0))
+            for depth in (4, 9, 511, 512, 516, 520):
+                fully_connected(batch, (2,), depth, channels, weights=weights, **values)
+            conv(batch, (1, 2, 3, 60), (3, 3), channels, weights=weights, **values)
+            conv(batch, (1, 2, 3, 8), (1, 3), channels, weights=weights, padding=VALID, **values)
+    batch.check(tmp_path, core=core)
+
+
+@pytest.mark.parametrize(("core", "is_dsp"), [("cortex-m3", False), ("cortex-m33", True)])
+def test_a_core_has_its_own_kernels(tmp_path: Path, core: str, is_dsp: bool) -> None:
+    batch = Batch()
+    scales = (0.02, 1.0)
+    conv(batch, (1, 4, 4, 5), (3, 3), 6, scales=scales)
+    conv(batch, (1, 4, 4, 6), (3, 3), 6, depthwise=True, scales=scales)
+    fully_connected(batch, (1,), 7, 3, scales=scales)
+    kernels = {f"eq_{name}_s8" for name in ("conv", "depthwise_conv", "fully_connected")}
+    sources = set(batch.check(tmp_path, core=core).sources)
+    assert (
+        {f"{name}_dsp.c" for name in kernels} <= sources
+        if is_dsp
+        else not any("_dsp" in source for source in sources)
+    )
+    assert {f"{name}.c" for name in kernels}.isdisjoint(sources) == is_dsp

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
+from edgeq.codegen.aot import dsp
 from edgeq.codegen.aot.channels import channels_s8, channels_s16, refuse_asymmetric_weights
 from edgeq.codegen.aot.layer import (
+    Argument,
     Array,
     Call,
     Emitter,
@@ -43,13 +45,31 @@ class Types:
     header: str
     channels: Callable[[Op, Subgraph, NDArray[Any], NDArray[Any]], tuple[tuple[Array, ...], Fields]]
 
+    @property
+    def is_dsp(self) -> bool:
+        return self.suffix == "s8_dsp"
+
     def sources(self, operator: str, *others: str) -> tuple[str, ...]:
         names = (operator, "channels", *others)
         return tuple(f"eq_{name}_{self.suffix}.c" for name in names)
 
 
 _S8 = Types("s8", 1, "eq_conv.h", channels_s8)
+_S8_DSP = Types("s8_dsp", 1, "eq_conv_dsp.h", channels_s8)
 _S16 = Types("s16", 2, "eq_conv_s16.h", channels_s16)
+
+
+def _variant(types: Types, core: Core | None, scaling: Fields) -> Types:
+    """The kernels that the core is fastest with, before a look at the weights."""
+    is_able = types is _S8 and core is not None and core.has("dsp")
+    channels: Any = dict(scaling)["channels"]
+    return _S8_DSP if is_able and dict(channels)["is_down"] else types
+
+
+def _packed(arrays: tuple[Array, ...], weights: NDArray[Any]) -> tuple[Array, ...]:
+    """`arrays` with other weights."""
+    first = replace(arrays[0], values=weights, about=f"{arrays[0].about}, packed")
+    return (first, *arrays[1:])
 
 
 def conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
@@ -58,7 +78,7 @@ def conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCo
     channels, height, width, depth = weights.shape
     if depth == 0 or input.shape[3] % depth or channels % (input.shape[3] // depth):
         raise refuse(op, f"{depth} channels of weights do not divide {input.shape[3]} of the input")
-    name, kernel = label(op), f"eq_conv_{types.suffix}"
+    name, groups = label(op), input.shape[3] // depth
     shape = window(op, input, output, height, width)
     fields: Fields = (
         ("window", window_fields(op, input, shape)),
@@ -66,17 +86,22 @@ def conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCo
         ("output_height", output.shape[1]),
         ("output_width", output.shape[2]),
         ("output_channels", channels),
-        ("groups", input.shape[3] // depth),
+        ("groups", groups),
     )
     rows = weights.reshape(channels, -1)
     arrays, scaling = types.channels(op, subgraph, rows, rows)
+    size = types.size * height * width * depth
+    if _variant(types, core, scaling).is_dsp and dsp.suits(rows, groups):
+        types, size = _S8_DSP, dsp.whole_steps(size)
+        arrays = _packed(arrays, dsp.pack_rows(rows, groups))
+    kernel = f"eq_conv_{types.suffix}"
     scratch = Scratch(f"int{8 * types.size}_t")
     return LayerCode(
         calls=(Call(kernel, (f"&{name}", Input(0), scratch, Output())),),
         constants=(*arrays, Struct(name, f"{kernel}_t", (*fields, *scaling))),
         sources=(*types.sources("conv", "dot"), "eq_window.c"),
         headers=(types.header,),
-        scratch=types.size * height * width * depth,
+        scratch=size,
         overlaps=(shape.overlap(input, output),),
     )
 
@@ -87,18 +112,27 @@ def depthwise_conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) 
     _, height, width, channels = weights.shape
     if channels % input.shape[3]:
         raise refuse(op, f"{channels} channels are no multiple of the input's {input.shape[3]}")
-    name, kernel = label(op), f"eq_depthwise_conv_{types.suffix}"
+    name = label(op)
     shape = window(op, input, output, height, width)
     fields: Fields = (
         ("window", window_fields(op, input, shape)),
         ("batches", output.shape[0]),
         ("output_height", output.shape[1]),
         ("output_width", output.shape[2]),
-        ("multiplier", channels // input.shape[3]),
     )
-    arrays, scaling = types.channels(op, subgraph, weights.reshape(-1, channels).T, weights)
-    if types is _S8:
-        scratch, size = Scratch("void"), _POINTER * height * width + input.shape[3]
+    multiplier = channels // input.shape[3]
+    taps = weights.reshape(-1, channels)
+    arrays, scaling = types.channels(op, subgraph, taps.T, weights)
+    is_single = multiplier == 1
+    if is_single and _variant(types, core, scaling).is_dsp and dsp.suits_taps(taps):
+        types = _S8_DSP
+        arrays = _packed(arrays, dsp.pack_taps(taps))
+    else:
+        fields = (*fields, ("multiplier", multiplier))
+    kernel = f"eq_depthwise_conv_{types.suffix}"
+    if types.size == 1:
+        pointers = len(taps) + len(taps) % 2 if types.is_dsp else len(taps)
+        scratch, size = Scratch("void"), _POINTER * pointers + input.shape[3]
         sources = types.sources("depthwise_conv")
     else:
         scratch, size = Scratch("int16_t"), types.size * height * width * input.shape[3]
@@ -118,7 +152,7 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
     weights = constant(op, subgraph, 1, "int8")
     refuse_asymmetric_weights(op, subgraph)
     channels, depth = weights.shape
-    name, kernel = label(op), f"eq_fully_connected_{types.suffix}"
+    name = label(op)
     rows = output.elements // channels
     fields: Fields = (
         ("rows", rows),
@@ -126,13 +160,22 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
         ("output_channels", channels),
     )
     arrays, scaling = types.channels(op, subgraph, weights, weights)
+    scratch: tuple[Argument, ...] = ()
+    size = 0
+    if _variant(types, core, scaling).is_dsp and dsp.suits(weights):
+        types = _S8_DSP
+        arrays = _packed(arrays, dsp.pack_rows(weights))
+        size = dsp.whole_steps(depth) if depth % dsp.STEP else 0
+        scratch = (Scratch() if size else "NULL",)
+    kernel = f"eq_fully_connected_{types.suffix}"
     shape = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1))
     lead = shape.lead(1, types.size * depth, types.size * channels)
     return LayerCode(
-        calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
+        calls=(Call(kernel, (f"&{name}", Input(0), *scratch, Output())),),
         constants=(*arrays, Struct(name, f"{kernel}_t", (*fields, *scaling))),
         sources=types.sources("fully_connected", "dot"),
         headers=(types.header,),
+        scratch=size,
         overlaps=(Overlap(0, 0, lead),),
     )
 

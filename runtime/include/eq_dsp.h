@@ -1,0 +1,132 @@
+/* The instructions of Arm's DSP extension that kernels use, and what they compute where there is
+ * none: the kernels of variant `dsp` give the same bytes on any little-endian computer.
+ *
+ * A word holds two lanes of 16 bits, the low one first, or four bytes. Formulas: Arm Architecture
+ * Reference Manual, ARMv7-M, chapter A7.7. Sums wrap; the Q flag that SMLAD and SSAT may set is of
+ * no interest.
+ */
+#ifndef EQ_DSP_H_
+#define EQ_DSP_H_
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_DSP)
+#define EQ_HAS_DSP 1
+#else
+#define EQ_HAS_DSP 0
+#endif
+
+/* Four bytes at any address. */
+static inline uint32_t eq_load_bytes(const int8_t* from) {
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* The next two words, and moves on. */
+static inline void eq_load_pair(const int32_t** from, uint32_t* first, uint32_t* second) {
+#if EQ_HAS_DSP
+    const int32_t* at = *from;
+    __asm__("ldrd %0, %1, [%2], #8"
+            : "=&r"(*first), "=&r"(*second), "+r"(at)
+            : "m"(*(const int32_t (*)[2])at));
+    *from = at;
+#else
+    *first = (uint32_t)(*from)[0];
+    *second = (uint32_t)(*from)[1];
+    *from += 2;
+#endif
+}
+
+#if EQ_HAS_DSP
+
+/* Bytes 0 and 2, each as a lane with its sign. */
+static inline uint32_t eq_even_bytes(uint32_t word) {
+    uint32_t lanes;
+    __asm__("sxtb16 %0, %1" : "=r"(lanes) : "r"(word));
+    return lanes;
+}
+
+/* Bytes 1 and 3. */
+static inline uint32_t eq_odd_bytes(uint32_t word) {
+    uint32_t lanes;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(lanes) : "r"(word));
+    return lanes;
+}
+
+/* The low lanes of both. */
+static inline uint32_t eq_low_lanes(uint32_t low, uint32_t high) {
+    uint32_t lanes;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(lanes) : "r"(low), "r"(high));
+    return lanes;
+}
+
+/* The high lanes of both. */
+static inline uint32_t eq_high_lanes(uint32_t low, uint32_t high) {
+    uint32_t lanes;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(lanes) : "r"(high), "r"(low));
+    return lanes;
+}
+
+/* sum + the products of both lanes, modulo 2^32. */
+static inline uint32_t eq_add_products(uint32_t sum, uint32_t a, uint32_t b) {
+    uint32_t total;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(b), "r"(sum));
+    return total;
+}
+
+/* (sum * 2^32 + a * b) / 2^32, rounded to nearest, halves up, modulo 2^32. */
+static inline int32_t eq_add_high_product(int32_t sum, int32_t a, int32_t b) {
+    int32_t total;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(b), "r"(sum));
+    return total;
+}
+
+/* Limited to -128 .. 127. */
+static inline int32_t eq_saturate_s8(int32_t value) {
+    int32_t limited;
+    __asm__("ssat %0, #8, %1" : "=r"(limited) : "r"(value));
+    return limited;
+}
+
+#else
+
+static inline uint32_t eq_lanes(int32_t low, int32_t high) {
+    return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
+}
+
+static inline uint32_t eq_even_bytes(uint32_t word) {
+    return eq_lanes((int8_t)word, (int8_t)(word >> 16));
+}
+
+static inline uint32_t eq_odd_bytes(uint32_t word) {
+    return eq_even_bytes(word >> 8);
+}
+
+static inline uint32_t eq_low_lanes(uint32_t low, uint32_t high) {
+    return (low & 0xffffu) | high << 16;
+}
+
+static inline uint32_t eq_high_lanes(uint32_t low, uint32_t high) {
+    return low >> 16 | (high & 0xffff0000u);
+}
+
+static inline uint32_t eq_add_products(uint32_t sum, uint32_t a, uint32_t b) {
+    const int32_t low = (int16_t)a * (int16_t)b;
+    const int32_t high = (int16_t)(a >> 16) * (int16_t)(b >> 16);
+    return sum + (uint32_t)low + (uint32_t)high;
+}
+
+static inline int32_t eq_add_high_product(int32_t sum, int32_t a, int32_t b) {
+    const uint64_t product = (uint64_t)((int64_t)a * b) + ((uint64_t)1 << 31);
+    return (int32_t)(uint32_t)((product >> 32) + (uint32_t)sum);
+}
+
+static inline int32_t eq_saturate_s8(int32_t value) {
+    return value < -128 ? -128 : value > 127 ? 127 : value;
+}
+
+#endif /* EQ_HAS_DSP */
+
+#endif /* EQ_DSP_H_ */
