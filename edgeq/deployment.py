@@ -244,7 +244,7 @@ def _check_targets(targets: Sequence[Target], place: Place, recipe: Recipe) -> N
 
 
 def _refuse_compiled_for_another(path: Path) -> None:
-    """What LiteRT takes here for a network that a phone's or a Pi's own program runs says nothing."""
+    """What LiteRT takes here says nothing of a network in C on a phone or a Pi."""
     if not is_bundle(path):
         return
     bundle = open_bundle(path).manifest

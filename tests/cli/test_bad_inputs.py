@@ -210,7 +210,7 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     ("bench: port and sim", nothing, ["bench", "b", "--sim", "--port", "x"], 2, "exclude each"),
     ("bench: --sim of a model", nothing, ["bench", "m.tflite", "--sim"], 2, "--target TARGET"),
     ("bench: build options", nothing, ["bench", "m.tflite", "-o", "x"], 2, "--target NAME"),
-    ("bench elsewhere", nothing, ["bench", "m.tflite", "-t", "rpi"], 2, "rpi is not here"),
+    ("bench elsewhere", nothing, ["bench", "m.tflite", "-t", "rpi"], 2, "rpi is not this computer"),
     ("bench where?", nothing, ["bench", "m.tflite", "-t", "cortex-m4"], 2, "say where it is"),
     (
         "bench: no firmware",
