@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgeq.cli import run
 from edgeq.errors import UsageError
 from edgeq.graph import Port, Tensor
 from edgeq.images import parse_scaling
+from edgeq.labs import DeviceSettings
 from edgeq.project import (
     Project,
     find_project,
@@ -352,6 +354,7 @@ def test_the_document_describes_every_key() -> None:
     full = tomllib.loads(FULL)
     keys = {k for k, v in full.items() if not isinstance(v, dict) or k == "output_names"}
     keys |= {k for s in ("input", "calibration", "evaluation") for k in full[s]}
+    keys |= {field.name for field in dataclasses.fields(DeviceSettings)}
     assert rows == keys
 
 
