@@ -107,7 +107,7 @@ def list_adb() -> list[AdbDevice]:
 # "SERIAL<spaces>STATE KEY:VALUE …"; newer ones explain "no permissions (…); see […]".
 _DEVICE_LINE = re.compile(
     r"(\S.*?)\s+(device|offline|unauthorized|authorizing|connecting|recovery|sideload|rescue"
-    r"|bootloader|host|unknown|no perm[a-z]*)\b(.*)"
+    r"|bootloader|host|detached|unknown|no perm[a-z]*)\b(.*)"
 )
 
 
@@ -154,10 +154,9 @@ class AdbMachine:
         ended = _ended(done, job, one_stream=not self._has_shell_v2)
         if ended is not None:
             return ended
-        late = done.code is None
-        error = self._late(_shown(script), time_limit) if late else self._trouble(done)
-        self._end(job)
-        raise error
+        error = None if done.code is None else self._trouble(done)
+        is_reached = self._end(job)
+        raise error or self._late("a command", time_limit, is_reached)
 
     def push(self, files: Mapping[str, bytes], folder: str, progress: Pushed | None = None) -> None:
         part = f".part-{secrets.token_hex(8)}"
@@ -265,28 +264,37 @@ class AdbMachine:
             return ["shell", "-T", f"{command}; {told} >&2"]
         return ["exec-out", f"{command} 2>&1 </dev/null; {told}"]
 
-    def _end(self, job: str) -> None:
-        """End on the phone what is left of `job`."""
-        self._clean(_END.format(job=job))
+    def _end(self, job: str) -> bool:
+        """End on the phone what is left of `job`; whether that is known."""
+        return self._clean(_END.format(job=job))
 
-    def _clean(self, script: str) -> None:
-        """Run `script`, over a new connection where the last one broke. A phone that cannot be
-        reached keeps what it has: then the error that led here says more."""
+    def _clean(self, script: str) -> bool:
+        """Run `script`, over a new connection where the last one broke; whether it ran. A phone
+        that cannot be reached keeps what it has: then the error that led here says more."""
         with contextlib.suppress(DeviceError):
             for _ in range(2):
                 job = secrets.token_hex(8)
                 done = self._adb(self._shell(script, job), ADB_LIMIT)
-                if done.code is None or _ended(done, job, one_stream=not self._has_shell_v2):
-                    return
+                if done.code is None:
+                    return False
+                if _ended(done, job, one_stream=not self._has_shell_v2):
+                    return True
                 self._settled(self._opened())
+        return False
 
     def _push_one(self, content: bytes, place: str, folder: str) -> None:
         time_limit = _FILE_LIMIT + len(content) / _BYTES_A_SECOND
-        with tempfile.TemporaryDirectory(prefix="edgeq-") as staging:
-            local = Path(staging, "file")
-            local.write_bytes(content)
-            local.chmod(0o755)
-            done = self._adb(["push", str(local), place], time_limit)
+        try:
+            with tempfile.TemporaryDirectory(prefix="edgeq-") as staging:
+                local = Path(staging, "file")
+                local.write_bytes(content)
+                local.chmod(0o755)
+                done = self._adb(["push", str(local), place], time_limit)
+        except OSError as e:
+            raise DeviceFault(
+                f"{self.name}: this computer has no room for what is to be sent: {e.strerror or e}",
+                hint="free some of its temporary folder; TMPDIR names another",
+            ) from e
         if done.code is None:
             raise self._late(f"adb push to {_shown(folder)}", time_limit)
         if done.code:
@@ -306,10 +314,13 @@ class AdbMachine:
             hint="is there space ('adb shell df /data'), and may the shell's user write there?",
         )
 
-    def _late(self, what: str, time_limit: float) -> NoReply:
+    def _late(self, what: str, time_limit: float, is_reached: bool = True) -> NoReply:
         return NoReply(
-            f"{self.name}: a command did not end within {time_limit:g} s",
-            hint=f"it was ended: {what[:200]}",
+            f"{self.name}: {what} did not end within {time_limit:g} s"
+            + ("; it was ended" if is_reached else "; nor does the phone answer any more"),
+            hint="is the phone overloaded, or does the program hang?"
+            if is_reached
+            else "is its cable or Wi-Fi loose? What was started may still run there",
         )
 
     def _trouble(self, done: Collected) -> DeviceError:

@@ -119,7 +119,7 @@ class Pipe:
         *,
         install: str,
         ended: Callable[[int | None, bytes], DeviceError],
-        at_close: Callable[[], None] | None = None,
+        at_close: Callable[[], object] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._name = name

@@ -197,7 +197,7 @@ def test_a_late_script_is_ended_with_all_that_it_started(phone: Phone, machine: 
     with pytest.raises(NoReply, match="did not end within 3 s") as e:
         machine.run(script, 3)
     assert time.monotonic() - start < 3 + 2 * ADB_LIMIT
-    assert "sleep 1234" in (e.value.hint or "")
+    assert "it was ended" in e.value.message
     assert_idle(phone)
     assert machine.run("echo on", 60).output == b"on\n"
 
@@ -574,7 +574,9 @@ FAULTS = (
     Fault("line breaks in a push", line_breaks_in_mid_push, DeviceLost, "connection broke", "", 60),
     Fault("full disk", full_disk, DeviceFault, "No space left on device", "df", 30),
     Fault("no permission", no_permission, DeviceFault, "Permission denied", "may the shell", 30),
-    Fault("answers nothing", answers_nothing, NoReply, "did not end within 2 s", "ended", 40),
+    Fault(
+        "answers nothing", answers_nothing, NoReply, "did not end within 2 s", "still run there", 40
+    ),
     Fault("takes no file", takes_no_file, DeviceLost, "connection broke", "", 60, mute=True),
 )
 
