@@ -410,6 +410,7 @@ def test_ctrl_c_leaves_a_device_that_answers_nothing_and_cleans_up_here(bundle, 
 
     start = time.monotonic()
     timer = threading.Timer(4, os.kill, [os.getpid(), signal.SIGINT])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup ignores it
     timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -420,6 +421,7 @@ def test_ctrl_c_leaves_a_device_that_answers_nothing_and_cleans_up_here(bundle, 
         assert Frozen.closed and time.monotonic() - start < 20
     finally:
         timer.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 def with_runner(bundle: Path, folder: Path, runner: bytes) -> None:
