@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgeq import __version__
@@ -152,16 +153,22 @@ def _os(root: Path) -> str:
 
 
 def _temperature(root: Path) -> float | None:
-    """The hottest of the processor's zones, or of all where none is named after it."""
-    zones: dict[bool, list[float]] = {True: [], False: []}
-    for folder in _matches(root, "sys/class/thermal", "thermal_zone*"):
-        millidegrees = _number(_text(folder, "temp"))
+    folders = _matches(root, "sys/class/thermal", "thermal_zone*")
+    return hottest((_text(f, "type") or "", _number(_text(f, "temp"))) for f in folders)
+
+
+def hottest(zones: Iterable[tuple[str, float | None]]) -> float | None:
+    """°C of the hottest of the processor's thermal zones, or of all where none is named after it.
+
+    `zones` are their types and what they read, in millidegrees.
+    """
+    celsius: dict[bool, list[float]] = {True: [], False: []}
+    for kind, millidegrees in zones:
         # Sensors that are not connected answer 0, -274 °C or worse.
         if millidegrees is not None and 0 < millidegrees < 150_000:
-            kind = (_text(folder, "type") or "").lower()
-            zones[bool(re.search(r"cpu|soc|pkg|core", kind))].append(millidegrees / 1000)
-    found = zones[True] or zones[False]
-    return max(found) if found else None
+            is_processor = bool(re.search(r"cpu|soc|pkg|core", kind.lower()))
+            celsius[is_processor].append(millidegrees / 1000)
+    return max(celsius[True] or celsius[False], default=None)
 
 
 def _x86_throttle_count(root: Path) -> int | None:

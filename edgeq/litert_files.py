@@ -24,6 +24,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import platformdirs
+
 from edgeq import resources
 from edgeq.compiling import call
 from edgeq.elf import read_elf, require_arch
@@ -64,9 +66,8 @@ class Library:
 
 
 def cache_folder() -> Path:
-    """Where what was fetched or compiled is kept: edgeq's folder in XDG_CACHE_HOME."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home and os.path.isabs(home) else Path.home() / ".cache") / "edgeq"
+    """Where what was fetched or compiled is kept: edgeq's folder in this user's cache."""
+    return Path(platformdirs.user_cache_dir("edgeq"))
 
 
 # --- The library --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq import __version__
-from edgeq.environment import arm_core
+from edgeq.environment import arm_core, hottest
 from edgeq.errors import DeviceFault
 from edgeq.measurement import Environment, State
 from edgeq.transports.machine import Machine
@@ -213,15 +213,8 @@ def _governors(said: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def _temperature(said: Mapping[str, Sequence[str]]) -> float | None:
-    """The hottest of the processor's zones, or of all where none is named after it."""
-    zones: dict[bool, list[float]] = {True: [], False: []}
-    for key, values in said.items():
-        if key.startswith("zone."):
-            is_processor = bool(re.search("cpu|soc|pkg|core", key.lower()))
-            celsius = [n / 1000 for n in map(_number, values) if n is not None]
-            # Sensors that are not connected answer 0, -274 °C or worse.
-            zones[is_processor] += [c for c in celsius if 0 < c < 150]
-    return max(zones[True] or zones[False], default=None)
+    zones = [(key.removeprefix("zone."), v) for key, v in said.items() if key.startswith("zone.")]
+    return hottest((kind, _number(value)) for kind, values in zones for value in values)
 
 
 def _throttled(said: Mapping[str, Sequence[str]]) -> int | None:

@@ -374,7 +374,7 @@ class Session:
         if self._restarts:
             notes.append("the device restarted in mid-run; the run was started over")
         if self.damaged:
-            notes.append(f"{self.damaged} exchanges were damaged on the line and repeated")
+            notes.append(f"damaged on the line, and repeated: {self.damaged} exchange(s)")
         return tuple(notes)
 
     def _profile(self, expected: Expected, runs: int) -> Profile:
