@@ -378,8 +378,8 @@ def test_golden_vectors_are_the_reference_s_bytes():
 
 
 def test_the_tolerance_for_an_old_interpreter_counts_its_roundings():
-    """tflite-runtime 2.14 rounds twice where LiteRT 2 rounds once, as TFLM does: in a chain of fully
-    connected layers that adds up."""
+    """tflite-runtime 2.14 rounds twice where LiteRT 2 rounds once, as TFLM does: in a chain of
+    fully connected layers that adds up."""
     m, rng = Maker(), np.random.default_rng(0)
     first = x = m.tensor("x", (1, 32), np.int8, 0.05)
     for layer in range(8):
