@@ -3,6 +3,8 @@ litert-quantizer, in turn in one run on one machine.
 
     python benchmarks/convert.py [--samples 100 --samples 1000] [--json FILE]
 
+"edgeq minmax" is edgeq with --calibration minmax, without the choice of ranges.
+
 Each contestant starts from the same .keras file and the same .npy of samples and runs in processes
 of its own. Wall time includes starting Python and importing TensorFlow. Peak memory is the largest
 sum of the proportional set sizes (PSS) of all its processes, looked at ten times a second.
@@ -66,7 +68,8 @@ EDGEQ = """
 import json, sys, time
 from pathlib import Path
 import edgeq
-from edgeq.calibration import split
+from edgeq.calibration import judges
+from edgeq.choice import choose
 from edgeq.models import tensorflow_session
 times = {}
 def timed(name, function, *arguments, **named):
@@ -77,17 +80,27 @@ def timed(name, function, *arguments, **named):
 with tensorflow_session() as session:
     model = timed("export", edgeq.open_model, sys.argv[1], tensorflow=session)
     samples = timed("read", edgeq.open_samples, sys.argv[2], model.graph.inputs)
-    _, held_out = split(samples)
-    calibration = timed("calibrate", edgeq.calibrate, model, samples)
-    conversion = timed("quantize", edgeq.convert, model, calibration, tensorflow=session)
-few = held_out.pick(range(8))
+    unseen = judges(samples)
+    auto = sys.argv[4] == "edgeq"
+    calibration = timed("calibrate", edgeq.calibrate, model, samples, distributions=auto)
+    if auto:
+        conversion, choice = timed(
+            "choose and quantize", choose, model, calibration, "int8", unseen, tensorflow=session)
+    else:
+        conversion = timed("quantize", edgeq.convert, model, calibration, tensorflow=session)
+few = unseen.pick(range(8))
 proof = timed("prove", edgeq.verify, model, conversion, few, engines=False)
 assert proof.is_integer
 timed("write", Path(sys.argv[3]).write_bytes, conversion.tflite)
 print(json.dumps(times))
 """
 
-CONTESTANTS = {"edgeq": EDGEQ, "tf.lite": TF_LITE, "litert-quantizer": LITERT_QUANTIZER}
+CONTESTANTS = {
+    "edgeq": EDGEQ,
+    "edgeq minmax": EDGEQ,
+    "tf.lite": TF_LITE,
+    "litert-quantizer": LITERT_QUANTIZER,
+}
 OWN = ("read", "prove", "write")
 
 
@@ -147,14 +160,15 @@ def main() -> None:
             found = {}
             for name, code in CONTESTANTS.items():
                 out = f"{folder}/{name}.tflite"
-                found[name] = run(code, f"{folder}/net.keras", f"{folder}/{count}.npy", out)
+                files = f"{folder}/net.keras", f"{folder}/{count}.npy", out
+                found[name] = run(code, *files, name)
             for name, (seconds, peak, output) in found.items():
                 time_ratio = seconds / found["tf.lite"][0]
                 memory_ratio = peak / found["tf.lite"][1]
                 print(f"{count:>7} {name:<17} {seconds:>8.1f} {time_ratio:>10.2f} "
                       f"{peak / 1e6:>8.0f} {memory_ratio:>10.2f}")  # fmt: skip
                 row = {"samples": count, "contestant": name, "seconds": seconds, "peak_bytes": peak}
-                if name == "edgeq":
+                if name.startswith("edgeq"):
                     row["phases"] = times = json.loads(output.splitlines()[-1])
                     own = sum(times[k] for k in OWN)
                     print(" " * 8 + ", ".join(f"{k} {v:.2f} s" for k, v in times.items()))
