@@ -153,13 +153,16 @@ def choose(
         else:
             kept = _best(found, kept)
         tell(steps - 1)
-        made, trial = found[kept]
+        made, _ = found[kept]
         tflite = with_corrected_biases(made.tflite, model.graph, seen.means)
         if tflite is not None:
             graph = read_graph(tflite, model.source)
             better = replace(made, tflite=tflite, graph=graph)
             corrected = kept[0], True
-            found[corrected] = better, Trial(kept[0], True, judge.fidelity(better))
+            try:
+                found[corrected] = better, Trial(kept[0], True, judge.fidelity(better))
+            except EdgeqError as e:
+                found[corrected] = made, Trial(kept[0], True, failed=e.message)
             kept = _best({kept: found[kept], corrected: found[corrected]}, kept)
         tell(steps)
     conversion, _ = found[kept]

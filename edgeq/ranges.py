@@ -35,6 +35,9 @@ _SHARES = {"percentile": 0.9999, "percentile-99.9": 0.999}
 _FACTORS = np.linspace(1, 0.02, 50)
 """What mse and entropy try to shrink a range by, the widest first: it wins a tie."""
 
+_PER_BIN = 8
+"""Values that entropy needs for each bin: in a sparser histogram, few bins look like few levels."""
+
 _NEVER = 1e-12
 """Stands for a probability of 0 where its logarithm is needed."""
 
@@ -52,6 +55,13 @@ class Histogram:
     def width(self) -> float:
         """Of a bin."""
         return float(2.0 ** (self.exponent + 1) / BINS)
+
+    @property
+    def rounded(self) -> NDArray[np.float64]:
+        """The counts without the bin of zero: a half of many activations, and always exact."""
+        counts = self.counts.astype(np.float64)
+        counts[BINS // 2] = 0
+        return counts
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -105,7 +115,7 @@ def _by_share(share: float) -> Callable[[Histogram, Range, str], Range]:
 
 def _by_error(histogram: Histogram, extremes: Range, scheme: str) -> Range:
     """Rounding costs step^2 / 12 a value on average, clipping its squared distance."""
-    n = histogram.counts.astype(np.float64)
+    n = histogram.rounded
     x = histogram.centres
     lows, highs = (np.unique(side * _FACTORS)[:: -1 if side > 0 else 1] for side in extremes)
     above = _tail(n, x, highs)
@@ -128,17 +138,21 @@ def _tail(
 
 
 def _by_entropy(histogram: Histogram, extremes: Range, scheme: str) -> Range:
-    """Migacz, "8-bit Inference with TensorRT", GTC 2017, for ranges of two sides."""
+    """Migacz, "8-bit Inference with TensorRT", GTC 2017, for ranges of two sides.
+
+    A histogram too sparse for it keeps its extremes, and so does one of 16-bit levels.
+    """
+    counts = histogram.rounded
     best, kept = np.inf, extremes
     for factor in _FACTORS[::2]:
         low, high = extremes[0] * factor, extremes[1] * factor
         first, last = (int(np.floor(b / histogram.width)) + BINS // 2 for b in (low, high))
-        inside = histogram.counts[max(0, first) : min(BINS, last + 1)].astype(np.float64)
-        if inside.size <= LEVELS[scheme] or not inside.any():
+        inside = counts[max(0, first) : last + 1]
+        if inside.size <= LEVELS[scheme] or inside.sum() < _PER_BIN * inside.size:
             break
         clipped = inside.copy()
-        clipped[0] += histogram.counts[: max(0, first)].sum()
-        clipped[-1] += histogram.counts[last + 1 :].sum()
+        clipped[0] += counts[: max(0, first)].sum()
+        clipped[-1] += counts[last + 1 :].sum()
         divergence = _divergence(clipped, _rounded(inside, LEVELS[scheme]))
         if divergence < best:
             best, kept = divergence, (low, high)

@@ -33,7 +33,7 @@ class Histograms:
         self._lock = threading.Lock()
 
     def add(self, number: int, values: NDArray[np.float32]) -> None:
-        """A part of `values`, which are all of tensor `number` in one sample."""
+        """A part of `values` (one or more), all of tensor `number` in one sample."""
         chosen = thinned(values)
         largest = float(max(-chosen.min(), chosen.max()))
         if not math.isfinite(largest):
