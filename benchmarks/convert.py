@@ -4,7 +4,8 @@ litert-quantizer, in turn in one run on one machine.
     python benchmarks/convert.py [--samples 100 --samples 1000] [--json FILE]
 
 Each contestant starts from the same .keras file and the same .npy of samples and runs in processes
-of its own. Wall time includes starting Python and importing TensorFlow. Peak memory is the largest
+of its own. "edgeq" chooses among ranges, on 64 samples more than the others read; "edgeq minmax"
+does not. Wall time includes starting Python and importing TensorFlow. Peak memory is the largest
 sum of the proportional set sizes (PSS) of all its processes, looked at ten times a second.
 Weights are random: time does not depend on them.
 """
@@ -28,10 +29,11 @@ import sys, keras, numpy as np
 keras.utils.set_random_seed(0)
 keras.applications.MobileNetV2((224, 224, 3), weights=None).save(sys.argv[1] + "/net.keras")
 random = np.random.default_rng(0)
-for count in map(int, sys.argv[2:]):
+for name in sys.argv[2:]:
+    count = 64 if name == "unseen" else int(name)
     coarse = random.random((count, 14, 14, 3), dtype=np.float32)
     data = np.lib.format.open_memmap(
-        f"{sys.argv[1]}/{count}.npy", "w+", np.float32, (count, 224, 224, 3))
+        f"{sys.argv[1]}/{name}.npy", "w+", np.float32, (count, 224, 224, 3))
     for i in range(count):
         data[i] = np.kron(coarse[i], np.ones((16, 16, 1), np.float32)) * 2 - 1
 """
@@ -66,7 +68,7 @@ EDGEQ = """
 import json, sys, time
 from pathlib import Path
 import edgeq
-from edgeq.calibration import split
+from edgeq.choice import choose
 from edgeq.models import tensorflow_session
 times = {}
 def timed(name, function, *arguments, **named):
@@ -77,17 +79,28 @@ def timed(name, function, *arguments, **named):
 with tensorflow_session() as session:
     model = timed("export", edgeq.open_model, sys.argv[1], tensorflow=session)
     samples = timed("read", edgeq.open_samples, sys.argv[2], model.graph.inputs)
-    _, held_out = split(samples)
-    calibration = timed("calibrate", edgeq.calibrate, model, samples)
-    conversion = timed("quantize", edgeq.convert, model, calibration, tensorflow=session)
-few = held_out.pick(range(8))
+    unseen = edgeq.open_samples(sys.argv[5], model.graph.inputs)
+    auto = sys.argv[4] == "edgeq"
+    calibration = timed("calibrate", edgeq.calibrate, model, samples, distributions=auto)
+    if auto:
+        conversion, choice = timed(
+            "choose and quantize", choose, model, calibration, "int8", unseen, tensorflow=session)
+        assert len(choice.trials) >= 5, choice
+    else:
+        conversion = timed("quantize", edgeq.convert, model, calibration, tensorflow=session)
+few = unseen.pick(range(8))
 proof = timed("prove", edgeq.verify, model, conversion, few, engines=False)
 assert proof.is_integer
 timed("write", Path(sys.argv[3]).write_bytes, conversion.tflite)
 print(json.dumps(times))
 """
 
-CONTESTANTS = {"edgeq": EDGEQ, "tf.lite": TF_LITE, "litert-quantizer": LITERT_QUANTIZER}
+CONTESTANTS = {
+    "edgeq": EDGEQ,
+    "edgeq minmax": EDGEQ,
+    "tf.lite": TF_LITE,
+    "litert-quantizer": LITERT_QUANTIZER,
+}
 OWN = ("read", "prove", "write")
 
 
@@ -140,21 +153,22 @@ def main() -> None:
     counts = options.samples or [100, 1000]
     rows = []
     with tempfile.TemporaryDirectory(prefix="edgeq-bench-") as folder:
-        run(PREPARE, folder, *map(str, counts))
+        run(PREPARE, folder, *map(str, counts), "unseen")
         print(f"{'samples':>7} {'contestant':<17} {'seconds':>8} {'of tf.lite':>10} "
               f"{'peak MB':>8} {'of tf.lite':>10}")  # fmt: skip
         for count in counts:
             found = {}
             for name, code in CONTESTANTS.items():
                 out = f"{folder}/{name}.tflite"
-                found[name] = run(code, f"{folder}/net.keras", f"{folder}/{count}.npy", out)
+                files = f"{folder}/net.keras", f"{folder}/{count}.npy", out
+                found[name] = run(code, *files, name, f"{folder}/unseen.npy")
             for name, (seconds, peak, output) in found.items():
                 time_ratio = seconds / found["tf.lite"][0]
                 memory_ratio = peak / found["tf.lite"][1]
                 print(f"{count:>7} {name:<17} {seconds:>8.1f} {time_ratio:>10.2f} "
                       f"{peak / 1e6:>8.0f} {memory_ratio:>10.2f}")  # fmt: skip
                 row = {"samples": count, "contestant": name, "seconds": seconds, "peak_bytes": peak}
-                if name == "edgeq":
+                if name.startswith("edgeq"):
                     row["phases"] = times = json.loads(output.splitlines()[-1])
                     own = sum(times[k] for k in OWN)
                     print(" " * 8 + ", ".join(f"{k} {v:.2f} s" for k, v in times.items()))

@@ -378,6 +378,8 @@ def _command(
         words += ["--engine", engine]
     if prepared.calibration is not None and data.calibration is not None:
         words += ["--calibration-data", printable(Path(str(data.calibration)).name)]
+        if data.calibration_method is not None:
+            words += ["--calibration", data.calibration_method]
     if data.evaluation is not None:
         words += ["--evaluation-data", printable(Path(str(data.evaluation)).name)]
     if mlperf is not None:

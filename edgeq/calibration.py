@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeq.errors import ConversionError
 from edgeq.graph import NUMPY_TYPES, Graph, Port
 from edgeq.interpreters import Network, batches, inference_limit, threads
 from edgeq.lint import Finding, Lint
 from edgeq.models import Model
+from edgeq.ranges import Histogram
 from edgeq.samples import Arrays, Samples, Source, open_samples
 
 DEFAULT_SAMPLES = 200
@@ -22,7 +24,25 @@ and 200 samples at 21, 26, 31, 30 and 31 dB."""
 HELD_OUT_SHARE = 5
 """One sample in five is kept back, to judge the converted model on."""
 
+JUDGES = 64
+"""Samples that a calibration is chosen on, at most: with 5 candidates about what one more pass
+over DEFAULT_SAMPLES costs."""
+
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """What other ranges than min-max, and the correction of biases, are made of.
+
+    By tensor index: histograms of a part of each activation's values, and the mean of each channel
+    of those that a layer with weights reads.
+    """
+
+    histograms: Mapping[int, Histogram]
+    means: Mapping[int, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +50,7 @@ class Calibration:
     """(min, max) of each float activation of the model's main subgraph, by tensor index.
 
     `samples` says how many were used, `sha256` is of their bytes in order, `fingerprints` are
-    those of each.
+    those of each. `distributions` are there when they were asked for.
     """
 
     ranges: Mapping[int, tuple[float, float]]
@@ -39,6 +59,7 @@ class Calibration:
     sha256: str
     findings: tuple[Finding, ...] = field(default=())
     fingerprints: frozenset[bytes] = field(default=frozenset(), repr=False)
+    distributions: Distributions | None = field(default=None, repr=False, compare=False)
 
 
 def fingerprint(sample: Arrays, inputs: Sequence[Port]) -> bytes:
@@ -64,6 +85,21 @@ def split(samples: Samples, limit: int = DEFAULT_SAMPLES) -> tuple[Samples, Samp
     return samples.pick(thin(rest, limit)), samples.pick(held_out)
 
 
+def judges(samples: Samples, limit: int = DEFAULT_SAMPLES, count: int = JUDGES) -> Samples | None:
+    """At most `count` samples to choose a calibration on, none of which split() calibrates with.
+
+    Of those that are neither calibrated with nor held out where there are enough; else they are
+    held-out ones. None when there are too few to hold any out.
+    """
+    if len(samples) < HELD_OUT_SHARE:
+        return None
+    everything = range(len(samples))
+    held_out = list(everything[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE])
+    rest = [i for i in everything if i % HELD_OUT_SHARE != HELD_OUT_SHARE - 1]
+    unused = sorted(set(rest) - set(thin(rest, limit)))
+    return samples.pick(thin(unused if len(unused) >= count else held_out, count))
+
+
 def thin(indexes: Sequence[int], limit: int) -> list[int]:
     """At most `limit` of `indexes`, evenly spread, the first always among them."""
     if len(indexes) <= limit:
@@ -71,9 +107,11 @@ def thin(indexes: Sequence[int], limit: int) -> list[int]:
     return [indexes[i * len(indexes) // limit] for i in range(limit)]
 
 
-def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -> Calibration:
+def calibrate(
+    model: Model, data: Source, *, distributions: bool = False, progress: Progress | None = None
+) -> Calibration:
     """Run every sample of `data` (whatever open_samples takes) through the float model and record
-    exact minima and maxima.
+    exact minima and maxima; with `distributions`, also what choice.choose() needs.
 
     Raises DataError for samples that cannot be right (see lint), ConversionError when the
     network has control flow, which cannot be calibrated.
@@ -96,7 +134,8 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
     digest = hashlib.sha256()
     fingerprints: set[bytes] = set()
     done = 0
-    arguments = (model.tflite, indexes, workers)
+    channels = _channels(model.graph, indexes) if distributions else None
+    arguments = (model.tflite, indexes, workers, channels)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples), ranges.batch):
             for sample in batch:
@@ -107,7 +146,18 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
             done += len(batch)
             if progress:
                 progress("calibrating", done, count)
-        minima, maxima = ranges.call("result", time_limit=inference_limit(model.graph, 1))
+        limit = inference_limit(model.graph, 1)
+        minima, maxima = ranges.call("result", time_limit=limit)
+        seen = None
+        if distributions:
+            counts, exponents, sums = ranges.call("distributions", time_limit=limit)
+            seen = Distributions(
+                {
+                    i: Histogram(c, int(e))
+                    for i, c, e in zip(indexes, counts, exponents, strict=True)
+                },
+                {indexes[i]: total / count for i, total in sums.items()},
+            )
     return Calibration(
         ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)},
         samples=count,
@@ -115,7 +165,23 @@ def calibrate(model: Model, data: Source, *, progress: Progress | None = None) -
         sha256=digest.hexdigest(),
         findings=tuple(judge.findings()),
         fingerprints=frozenset(fingerprints),
+        distributions=seen,
     )
+
+
+def _channels(graph: Graph, indexes: Sequence[int]) -> dict[int, int]:
+    """Place in `indexes` -> channels, of every activation that a layer with weights reads."""
+    places = {index: place for place, index in enumerate(indexes)}
+    found = {}
+    for op in graph.main.ops:
+        if op.name not in _WEIGHTED or op.inputs[0] not in places:
+            continue
+        weights = graph.main.tensors[op.inputs[1]]
+        read = graph.main.tensors[op.inputs[0]]
+        shape = weights.shape if op.name == "FULLY_CONNECTED" else read.shape
+        if weights.is_constant and shape and shape[-1]:
+            found[places[read.index]] = shape[-1]
+    return found
 
 
 def _live(graph: Graph) -> set[int]:

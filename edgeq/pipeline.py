@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, split, thin
+from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, judges, split, thin
+from edgeq.choice import Choice, choose
 from edgeq.conversion import Conversion, convert
-from edgeq.errors import UsageError
+from edgeq.errors import ConversionError, UsageError
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
 from edgeq.lint import Lint
@@ -21,6 +22,7 @@ from edgeq.models import (
     tensorflow_session,
     widened,
 )
+from edgeq.ranges import AUTO, method_named
 from edgeq.samples import Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
@@ -34,12 +36,14 @@ Progress = Callable[[str, int, int], None]
 class Data:
     """Where samples come from and how they are read; calibration and evaluation alike.
 
+    `calibration_method` is AUTO or a key of ranges.METHODS, None the default, which is AUTO.
     `evaluation_samples` of None means all. Paths are as for samples.open_samples, `class_names`
     those of the model's classes in its order.
     """
 
     calibration: str | Path | None = None
     calibration_samples: int = DEFAULT_SAMPLES
+    calibration_method: str | None = None
     evaluation: str | Path | None = None
     evaluation_samples: int | None = EVALUATION_SAMPLES
     images: ImageOptions | None = None
@@ -62,6 +66,7 @@ class Opening:
 class Prepared:
     """A converted model, and the samples to judge it on.
 
+    `choice` says how the ranges were chosen, where there was a calibration.
     `lint` has judged the evaluation data, where it was given apart, as far as it has been read.
     """
 
@@ -70,6 +75,7 @@ class Prepared:
     calibration: Calibration | None
     evaluation: Samples | None
     lint: Lint | None = None
+    choice: Choice | None = None
 
 
 def prepare(
@@ -88,6 +94,7 @@ def prepare(
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
+    method = method_named(data.calibration_method or AUTO)
     with ExitStack() as stack:
         session = None
         if needs_tensorflow(source):
@@ -108,22 +115,53 @@ def prepare(
             model = widened(model)
         if scheme is None and model.is_quantized:
             wanted = model.scheme
+        if data.calibration_method is not None:
+            _refuse_method(model, wanted, method)
         if session is None and not model.is_quantized and wanted != "float32":
             session = stack.enter_context(tensorflow_session())
-        samples, evaluation = _open_data(model, data)
-        calibration = None
+        samples, evaluation, unseen = _open_data(model, data)
+        calibration = choice = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
-            calibration = calibrate(model, samples, progress=progress)
-        conversion = convert(model, calibration, wanted, tensorflow=session)
+            assert session is not None
+            calibration = calibrate(
+                model, samples, distributions=method != "minmax", progress=progress
+            )
+            conversion, choice = choose(
+                model,
+                calibration,
+                wanted,
+                checked(unseen, model.graph)[0] if unseen else None,
+                method=method,
+                tensorflow=session,
+                progress=progress,
+            )
+        else:
+            conversion = convert(model, calibration, wanted, tensorflow=session)
     lint = None
     if evaluation is not None:
         evaluation, lint = checked(evaluation, model.graph)
     apart = data.evaluation is not None
-    return Prepared(model, conversion, calibration, evaluation, lint if apart else None)
+    return Prepared(model, conversion, calibration, evaluation, lint if apart else None, choice)
 
 
-def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None]:
-    """(for calibration, for evaluation); the same object when there are too few to hold any out."""
+def _refuse_method(model: Model, scheme: str, method: str) -> None:
+    """A method that was asked for, where there is nothing to calibrate."""
+    if model.is_quantized:
+        raise ConversionError(
+            f"{model.source} is quantized already, as {model.scheme}: its ranges are fixed, so "
+            f"--calibration {method} can do nothing",
+            hint="leave the option and `method` in edgeq.toml out, or start from the float model",
+        )
+    if scheme not in INTEGER_SCHEMES and method != AUTO:
+        raise UsageError(
+            f"--calibration {method}: scheme {scheme} has no ranges to calibrate",
+            hint="leave the option and `method` in edgeq.toml out; it is for int8 and int16x8",
+        )
+
+
+def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None, Samples | None]:
+    """(for calibration, for evaluation, to choose ranges on); the first two are the same object,
+    and there is no third, when there are too few to hold any out."""
     if data.calibration_samples < 1:
         raise UsageError("--calibration-samples must be at least 1")
 
@@ -137,19 +175,20 @@ def _open_data(model: Model, data: Data) -> tuple[Samples | None, Samples | None
             asked=asked,
         )
 
-    samples = evaluation = None
+    samples = evaluation = unseen = None
     if data.calibration is not None:
         # The labels are of the samples that are judged: these, unless others are given for it.
         labels = data.labels_csv if data.evaluation is None else None
         asked = max(data.calibration_samples, data.evaluation_samples or 0)
         found = opened(data.calibration, labels, asked)
         samples, evaluation = split(found, data.calibration_samples)
+        unseen = judges(found, data.calibration_samples)
     if data.evaluation is not None:
         evaluation = opened(data.evaluation, data.labels_csv, data.evaluation_samples)
     limit = data.evaluation_samples
     if evaluation is not None and limit is not None and len(evaluation) > limit:
         evaluation = evaluation.pick(thin(range(len(evaluation)), limit))
-    return samples, evaluation
+    return samples, evaluation, unseen
 
 
 def evaluation_source(data: Data) -> str | Path:

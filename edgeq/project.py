@@ -15,6 +15,7 @@ from edgeq.documents import decode, read_text, read_toml
 from edgeq.errors import UsageError
 from edgeq.graph import Port
 from edgeq.labs import DeviceSettings
+from edgeq.ranges import method_named
 from edgeq.targets import is_path
 
 FILE_NAME = "edgeq.toml"
@@ -41,10 +42,12 @@ class InputSettings:
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """[calibration]: `data` as for samples.open_samples, `samples` how many to use at most."""
+    """[calibration]: `data` as for samples.open_samples, `samples` how many to use at most,
+    `method` as for ranges.method_named, None the default."""
 
     data: str | None = None
     samples: int | None = None
+    method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,11 @@ def _checked(document: _Document, path: Path) -> tuple[str, str]:
             f"{path}: calibration.samples = {document.calibration.samples}",
             hint="100 to 200 are enough",
         )
+    if document.calibration.method is not None:
+        try:
+            method_named(document.calibration.method)
+        except UsageError as e:
+            raise UsageError(f"{path}: calibration.method: {e.message}", hint=e.hint) from e
     _check_limits(document.evaluation, path)
     return document.name, document.model
 
@@ -422,6 +430,7 @@ def _calibration_lines(image: bool, scheme: str | None) -> list[str]:
         f"# data = {_toml('images/calibration' if image else 'calibration.npz')}",
         '# data = "calibration.py"',
         "# samples = 200  # at most; 100 to 200 are enough",
+        '# method = "auto"  # or minmax, percentile, percentile-99.9, mse, entropy',
     ]
 
 

@@ -50,6 +50,7 @@ shapes = { image = [1, 28, 32, 1] }
 [calibration]
 data = "data.py:some"
 samples = 150
+method = "mse"
 
 [evaluation]
 data = "/data/test"
@@ -140,7 +141,7 @@ def test_everything_and_paths_beside_the_file(tmp_path: Path) -> None:
     assert project.input.image_scaling == "0..1"
     assert project.input.shapes == {"image": (1, 28, 32, 1)}
     assert project.calibration.data == str(tmp_path / "data.py:some")
-    assert project.calibration.samples == 150
+    assert (project.calibration.samples, project.calibration.method) == (150, "mse")
     assert project.evaluation.data == "/data/test"
     assert project.evaluation.labels == str(tmp_path / "test.csv")
     assert project.evaluation.min_accuracy == 97
@@ -209,6 +210,7 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
         (SMALL + "[input.shapes]\nx = []\n", "input.shapes.x = []", "every dimension"),
         (SMALL + '[input.shapes]\nx = ["1"]\n', "must be a whole number, not text in quotes", None),
         (SMALL + "[calibration]\nsamples = 0\n", "calibration.samples = 0", "100 to 200"),
+        (SMALL + '[calibration]\nmethod = "mle"\n', "calibration.method: unknown", "mse"),
         (SMALL + '[calibration]\ndata = " "\n', "calibration.data is empty", "leave the key"),
         (
             SMALL + "[evaluation]\nmin_accuracy = 0.95\n",

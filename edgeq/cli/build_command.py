@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgeq.building import Built, build
+from edgeq.choice import Choice
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
 from edgeq.cli.options import data_options, gather, model_options, project_option
@@ -161,6 +162,7 @@ def _show(built: list[Built]) -> None:
         console.warn(f"a way that did not work: {failure}")
     console.warn_of(prepared.calibration.findings if prepared.calibration else ())
     console.warn_of(prepared.lint.data_findings() if prepared.lint else ())
+    _show_choice(prepared.choice)
     _show_proof(first.verification)
     for b in built:
         console.say(f"{b.target.name}: {_near(b.folder)}", style="bold green")
@@ -199,6 +201,27 @@ _WHERE = {
     "adb": " --device adb:auto",
 }
 """By a target's transport: how its bundle is measured."""
+
+
+def _show_choice(choice: Choice | None) -> None:
+    if choice is None:
+        return
+    if choice.note:
+        console.note(f"calibration by {choice.method}; {choice.note}")
+    if not choice.trials:
+        return
+    console.say(f"calibration, on {choice.samples} samples that no range is from:", style="bold")
+    labelled = choice.trials[0].accuracy is not None
+    rows = []
+    for trial in choice.trials:
+        kept = (trial.method, trial.bias_correction) == (choice.method, choice.bias_correction)
+        level = "equal" if trial.sqnr_db is None else f"{trial.sqnr_db:.1f}"
+        row = [trial.name, "" if trial.failed else level]
+        if labelled:
+            row.append("" if trial.accuracy is None else f"{100 * trial.accuracy:.2f} %")
+        rows.append([*row, "kept" if kept else trial.failed or ""])
+    columns = ["ranges", ">SQNR dB", *([">accuracy"] if labelled else []), ""]
+    console.table(columns, rows)
 
 
 def _show_proof(verification: Verification) -> None:
@@ -242,6 +265,7 @@ def _facts(built: Built) -> dict[str, Any]:
         "folder": str(built.folder),
         "scheme": built.prepared.conversion.scheme,
         "bytes": len(built.prepared.conversion.tflite),
+        "calibration": built.prepared.choice and built.prepared.choice.facts(),
         "verification": encode(built.verification),
         "arena": encode(built.arena) if built.arena else None,
         "aot_arena": built.compiled.plan.size if built.compiled else None,

@@ -69,6 +69,13 @@ def data_options(function: F) -> F:
                 help="Use at most N of them, evenly spread (default 200).",
             ),
             click.option(
+                "--calibration",
+                "calibration_method",
+                metavar="METHOD",
+                help="Ranges for int8 and int16x8: auto (default) keeps the best on held-out "
+                "samples of minmax, percentile, percentile-99.9, mse, entropy.",
+            ),
+            click.option(
                 "--labels-csv",
                 metavar="FILE",
                 help="Rows of file,class for a folder of images.",
@@ -173,6 +180,7 @@ def gather(
     allow_lambda: bool,
     calibration_data: str | None,
     calibration_samples: int | None,
+    calibration_method: str | None,
     labels_csv: str | None,
     image_scaling: str | None,
     image_size: str | None,
@@ -188,6 +196,7 @@ def gather(
             "MODEL": model,
             "--project": project_file,
             "--calibration-data": calibration_data,
+            "--calibration": calibration_method,
             "the evaluation data": evaluation,
             "--labels-csv": labels_csv,
             "--image-scaling": image_scaling,
@@ -216,6 +225,7 @@ def gather(
         calibration_samples=_first(
             calibration_samples, project and project.calibration.samples, Data.calibration_samples
         ),
+        calibration_method=calibration_method or (project.calibration.method if project else None),
         evaluation=evaluation or (project.evaluation.data if project else None),
         evaluation_samples=evaluation_samples,
         images=_images(image_scaling, image_size, image_channels, project),

@@ -95,8 +95,8 @@ def measure_fidelity(
     check_labels(samples, graph)
     inputs, outputs = graph.inputs, graph.outputs
     original = read_graph(float_tflite, "the float model")
-    _check_shapes(original, graph)
-    tallies = [_Tally(port) for port in outputs]
+    check_shapes(original, graph)
+    tallies = [Tally(port) for port in outputs]
     with litert(float_tflite) as reference, litert(tflite) as converted:
         expected = run(reference, (stored_inputs(s, original.inputs) for s in samples))
         got = run(converted, (stored_inputs(s, inputs) for s in samples))
@@ -135,7 +135,7 @@ def measure_accuracy(tflite: bytes, graph: Graph, samples: Samples) -> float:
     return right / len(samples)
 
 
-def _check_shapes(original: Graph, graph: Graph) -> None:
+def check_shapes(original: Graph, graph: Graph) -> None:
     """Raise VerificationError when the float model and the converted one differ in their ports."""
     for side in ("inputs", "outputs"):
         wanted, found = (
@@ -308,7 +308,7 @@ def _activations(graph: Graph) -> list[Tensor]:
     ]
 
 
-class _Tally:
+class Tally:
     """Sums over the samples for one output."""
 
     def __init__(self, port: Port) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edgeq.errors import DataError, ModelError
+from edgeq.workers.histograms import Histograms, channel_means
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -122,17 +123,51 @@ def invoke(interpreter: Interpreter) -> None:
         ) from e
 
 
-class Ranges:
-    """Exact minimum and maximum of activations, one interpreter a thread, samples shared out."""
+class Bench:
+    """One model after the other, in the same process, with the fast kernels."""
 
-    def __init__(self, tflite: bytes, indexes: Sequence[int], threads: int) -> None:
-        self._indexes = tuple(indexes)
-        self._observers = [_Observer(tflite, self._indexes) for _ in range(threads)]
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._network: Network | None = None
+
+    def open(self, tflite: bytes) -> None:
+        self._network = None
+        self._network = Network(tflite, "fast", self._threads)
+
+    def run(self, batch: Sequence[Arrays]) -> list[Arrays]:
+        assert self._network is not None
+        return self._network.run(batch)
+
+
+class Ranges:
+    """Exact minimum and maximum of activations, one interpreter a thread, samples shared out.
+
+    With `channels`, also histograms of the same activations, and the means of those that it names:
+    channels of the last dimension by place in `indexes`.
+    """
+
+    def __init__(
+        self,
+        tflite: bytes,
+        indexes: Sequence[int],
+        threads: int,
+        channels: Mapping[int, int] | None = None,
+    ) -> None:
+        self._histograms = None if channels is None else Histograms(len(indexes))
+        self._channels = channels or {}
+        self._sums = {i: np.zeros(n) for i, n in self._channels.items()}
+        arguments = (tflite, tuple(indexes), self._histograms, self._channels)
+        self._observers = [_Observer(*arguments) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads)
 
     def feed(self, batch: Sequence[Arrays]) -> None:
-        shares = [batch[i :: len(self._observers)] for i in range(len(self._observers))]
-        list(self._pool.map(_Observer.feed, self._observers, shares))
+        count = len(self._observers)
+        shares = [batch[i::count] for i in range(count)]
+        means = list(self._pool.map(_Observer.feed, self._observers, shares))
+        # In the samples' order, whatever the number of threads: sums of floats depend on it.
+        for number in range(len(batch)):
+            for i, mean in means[number % count][number // count].items():
+                self._sums[i] += mean
 
     def result(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Minima and maxima, one for each of `indexes`."""
@@ -141,9 +176,22 @@ class Ranges:
             np.max([o.maxima for o in self._observers], axis=0),
         )
 
+    def distributions(
+        self,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, NDArray[np.float64]]]:
+        """Histograms' counts and exponents, and sums over the samples of channels' means."""
+        assert self._histograms is not None
+        return self._histograms.counts, self._histograms.exponents, self._sums
+
 
 class _Observer:
-    def __init__(self, tflite: bytes, indexes: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        tflite: bytes,
+        indexes: tuple[int, ...],
+        histograms: Histograms | None,
+        channels: Mapping[int, int],
+    ) -> None:
         self._interpreter, self._outputs = load(
             model_content=tflite,
             num_threads=1,
@@ -152,21 +200,30 @@ class _Observer:
         )
         self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
         self._indexes = indexes
+        self._histograms = histograms
+        self._channels = channels
         self.minima = np.full(len(indexes), np.inf, np.float32)
         self.maxima = np.full(len(indexes), -np.inf, np.float32)
 
-    def feed(self, samples: Sequence[Arrays]) -> None:
+    def feed(self, samples: Sequence[Arrays]) -> list[dict[int, NDArray[np.float64]]]:
+        """Channels' means, of each sample."""
+        means: list[dict[int, NDArray[np.float64]]] = []
         for sample in samples:
             self._interpreter.reset_all_variables()
             for index, value in zip(self._inputs, sample, strict=True):
                 self._interpreter.set_tensor(index, value)
             invoke(self._interpreter)
+            means.append({})
             for i, index in enumerate(self._indexes):
                 # A view: copying every activation would cost more than reading it.
                 values = self._interpreter.tensor(index)()
                 if values.size:
                     self.minima[i] = min(self.minima[i], values.min())
                     self.maxima[i] = max(self.maxima[i], values.max())
+                    if self._histograms is not None:
+                        self._histograms.add(i, values)
+                    if i in self._channels and values.size % self._channels[i] == 0:
+                        means[-1][i] = channel_means(values, self._channels[i])
                 del values
         if samples:
             self._outputs.check()
@@ -175,3 +232,4 @@ class _Observer:
                 "the float network computes NaN or infinity on the calibration data",
                 hint="check the scaling of the samples; evaluate the float model on them",
             )
+        return means

@@ -1,0 +1,84 @@
+"""Biases that make up for what rounding the weights does to a layer's mean output.
+
+Nagel, van Baalen, Blankevoort and Welling, "Data-Free Quantization Through Weight Equalization and
+Bias Correction", ICCV 2019, arXiv:1906.04721, section 4.2, with means that were measured.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.graph import Graph, Op, Tensor
+from edgeq.tflite import read_graph
+
+_BIAS = 2
+"""Which input of CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED it is."""
+
+
+def with_corrected_biases(
+    tflite: bytes, original: Graph, means: Mapping[int, NDArray[np.float64]]
+) -> bytes | None:
+    """The integer model with every bias less the mean error that its layer's weights cause.
+
+    `original` is the float model, `means` has the mean of each channel of the activations that its
+    layers read, by tensor index. Layers are matched by the name of their output; one without a
+    bias of its own stays as it is. Only biases change, in place. None when none does.
+    """
+    graph = read_graph(tflite)
+    tensors = graph.main.tensors
+    float_ops = {original.main.tensors[op.outputs[0]].name: op for op in original.main.ops}
+    start = _address(np.frombuffer(tflite, np.uint8))
+    held = [t.data for s in graph.subgraphs for t in s.tensors if t.data is not None]
+    uses = Counter(_address(data) for data in held if data.size)
+    readers = Counter(i for op in graph.main.ops for i in op.inputs)
+    made = bytearray(tflite)
+    for op in graph.main.ops:
+        twin = float_ops.get(tensors[op.outputs[0]].name)
+        if twin is None or twin.name != op.name or len(op.inputs) <= _BIAS or op.inputs[_BIAS] < 0:
+            continue
+        bias, mean = tensors[op.inputs[_BIAS]], means.get(twin.inputs[0])
+        if bias.data is None or mean is None or readers[bias.index] > 1:
+            continue
+        place = _address(bias.data)
+        error = _mean_error(op, tensors[op.inputs[1]], original.main.tensors[twin.inputs[1]], mean)
+        if error is None or error.shape != bias.shape or uses[place] > 1 or not bias.quantization:
+            continue
+        change = np.round(error / np.asarray(bias.quantization.scales, np.float64))
+        limits = np.iinfo(bias.data.dtype)
+        # In float64 the largest int64 would be one too many; half of either range is ample.
+        changed = np.clip(bias.data - change, limits.min // 2, limits.max // 2)
+        stored = changed.astype(bias.data.dtype).tobytes()
+        made[place - start : place - start + len(stored)] = stored
+    return bytes(made) if made != tflite else None
+
+
+def _mean_error(
+    op: Op, stored: Tensor, weights: Tensor, mean: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Of each output channel: what the weights' rounding adds to it on average."""
+    if stored.data is None or weights.data is None or stored.quantization is None:
+        return None
+    if stored.dtype != "int8" or weights.dtype != "float32" or stored.shape != weights.shape:
+        return None
+    scales = np.asarray(stored.quantization.scales, np.float64)
+    along = [1] * len(stored.shape)
+    along[stored.quantization.axis] = scales.size
+    rounding = stored.data * scales.reshape(along) - weights.data
+    if op.name == "DEPTHWISE_CONV_2D" and rounding.shape[-1] % mean.size == 0:
+        return np.asarray(
+            rounding.sum((0, 1, 2)) * np.repeat(mean, rounding.shape[-1] // mean.size)
+        )
+    if op.name == "CONV_2D" and rounding.shape[-1] == mean.size:
+        return np.asarray(rounding.sum((1, 2)) @ mean)
+    if op.name == "FULLY_CONNECTED" and rounding.shape[-1] == mean.size:
+        return np.asarray(rounding @ mean)
+    return None
+
+
+def _address(data: NDArray[Any]) -> int:
+    return int(data.__array_interface__["data"][0])
