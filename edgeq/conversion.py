@@ -11,6 +11,7 @@ from edgeq.graph import Graph
 from edgeq.integers import find_violations
 from edgeq.isolation import Worker
 from edgeq.models import Model, tensorflow_session
+from edgeq.repairs import Repair
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.tflite import read_graph
 from edgeq.tflite.writer import with_ranges
@@ -41,6 +42,7 @@ class Conversion:
     scheme: str
     route: str
     failed: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
     calibrated: frozenset[bytes] = field(default=frozenset(), repr=False)
 
 

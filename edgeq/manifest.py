@@ -93,6 +93,7 @@ def describe(
             "export": model.route,
             "quantization": conversion.route,
             "failed": [*model.failed, *conversion.failed],
+            "repairs": [encode(repair) for repair in prepared.repairs],
             "calibration": prepared.choice and prepared.choice.facts(),
         },
         "calibration": calibration

@@ -22,6 +22,7 @@ from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
+from edgeq.repairs import Repair
 from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
 from edgeq.tflite.reader import has_data_outside
@@ -63,6 +64,7 @@ class Model:
     graph: Graph = field(repr=False)
     route: str
     failed: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
     @property
     def scheme(self) -> str:

@@ -23,6 +23,7 @@ from edgeq.models import (
     widened,
 )
 from edgeq.ranges import AUTO, method_named
+from edgeq.repairs import Repair, repairs_named
 from edgeq.samples import Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
@@ -60,6 +61,7 @@ class Opening:
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     output_names: Mapping[str, str] | Sequence[str] = ()
     allow_lambda: bool = False
+    repairs: frozenset[str] = field(default_factory=repairs_named)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Prepared:
     evaluation: Samples | None
     lint: Lint | None = None
     choice: Choice | None = None
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """Of the model, then of its conversion."""
+        return self.model.repairs + self.conversion.repairs
 
 
 def prepare(

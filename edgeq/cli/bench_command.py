@@ -25,6 +25,7 @@ from edgeq.cli.options import (
     gather,
     model_options,
     project_option,
+    repair_options,
 )
 from edgeq.deployment import Recipe, Runs, bench_all
 from edgeq.errors import EdgeqError, UsageError
@@ -93,6 +94,7 @@ def _option(name: str, kind: type, default: float, text: str) -> Callable[[F], F
 @click.option("--scheme", "--recipe", metavar="SCHEME", help="With --target: convert to this.")
 @data_options
 @model_options
+@repair_options
 @project_option
 def command(
     subjects: tuple[str, ...],

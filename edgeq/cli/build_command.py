@@ -12,11 +12,12 @@ from edgeq.building import Built, build
 from edgeq.choice import Choice
 from edgeq.cli import console
 from edgeq.cli.destinations import check_destinations
-from edgeq.cli.options import data_options, gather, model_options, project_option
+from edgeq.cli.options import data_options, gather, model_options, project_option, repair_options
 from edgeq.documents import encode
 from edgeq.errors import UsageError
 from edgeq.pipeline import EVALUATION_SAMPLES
 from edgeq.project import EvaluationSettings
+from edgeq.repairs import Repair
 from edgeq.targets import is_path, load_target
 from edgeq.verification import Gates, LayerError, MissedGate, Verification
 
@@ -71,6 +72,7 @@ from edgeq.verification import Gates, LayerError, MissedGate, Verification
     help="Firmware that MLPerf Tiny's official runner takes for this benchmark's device.",
 )
 @model_options
+@repair_options
 @project_option
 @click.option("--json", "json_file", metavar="FILE", help="Write what was built and proved.")
 def command(
@@ -160,6 +162,8 @@ def _show(built: list[Built]) -> None:
     )
     for failure in (*model.failed, *conversion.failed):
         console.warn(f"a way that did not work: {failure}")
+    for repair in prepared.repairs:
+        console.note(f"repaired, {repair.name}: {repair.what}{_error_of(repair)}")
     console.warn_of(prepared.calibration.findings if prepared.calibration else ())
     console.warn_of(prepared.lint.data_findings() if prepared.lint else ())
     _show_choice(prepared.choice)
@@ -201,6 +205,12 @@ _WHERE = {
     "adb": " --device adb:auto",
 }
 """By a target's transport: how its bundle is measured."""
+
+
+def _error_of(repair: Repair) -> str:
+    if repair.largest_error is None:
+        return ""
+    return f" (largest error {repair.largest_error:.3g} on real samples)"
 
 
 def _show_choice(choice: Choice | None) -> None:
@@ -265,6 +275,7 @@ def _facts(built: Built) -> dict[str, Any]:
         "folder": str(built.folder),
         "scheme": built.prepared.conversion.scheme,
         "bytes": len(built.prepared.conversion.tflite),
+        "repairs": [encode(repair) for repair in built.prepared.repairs],
         "calibration": built.prepared.choice and built.prepared.choice.facts(),
         "verification": encode(built.verification),
         "arena": encode(built.arena) if built.arena else None,

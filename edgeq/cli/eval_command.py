@@ -20,6 +20,7 @@ from edgeq.cli.options import (
     gather,
     model_options,
     project_option,
+    repair_options,
 )
 from edgeq.deployment import Recipe, evaluate_on
 from edgeq.documents import encode
@@ -52,6 +53,7 @@ from edgeq.targets import Target, is_path, load_target
 )
 @data_options
 @model_options
+@repair_options
 @project_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the numbers; - is stdout.")
 def command(

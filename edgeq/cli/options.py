@@ -15,6 +15,7 @@ from edgeq.errors import UsageError
 from edgeq.images import ImageOptions, parse_scaling
 from edgeq.pipeline import EVALUATION_SAMPLES, Data, Opening
 from edgeq.project import Project, find_project, load_project
+from edgeq.repairs import DEFAULT, repairs_named
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +39,25 @@ def model_options(function: F) -> F:
                 help="Run the Python code of Lambda layers in the model file. Only for files "
                 "that you trust.",
             ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def repair_options(function: F) -> F:
+    """Which repairs the converter may make."""
+    for option in reversed(
+        (
+            click.option(
+                "--repair",
+                "repairs",
+                multiple=True,
+                metavar="NAME",
+                help="Make only this repair to what does not quantize; 'default' stands for all "
+                "that need not be asked for. May be repeated.",
+            ),
+            click.option("--no-repair", is_flag=True, help="Make no repair."),
         )
     ):
         function = option(function)
@@ -178,6 +198,8 @@ def gather(
     input_shapes: Sequence[str],
     signature_key: str | None,
     allow_lambda: bool,
+    repairs: Sequence[str],
+    no_repair: bool,
     calibration_data: str | None,
     calibration_samples: int | None,
     calibration_method: str | None,
@@ -219,6 +241,7 @@ def gather(
         },
         output_names=project.output_names if project else (),
         allow_lambda=allow_lambda or bool(project and project.allow_lambda),
+        repairs=_repairs(repairs, no_repair),
     )
     data = Data(
         calibration=calibration_data or (project.calibration.data if project else None),
@@ -233,6 +256,12 @@ def gather(
         class_names=project.labels if project else (),
     )
     return Request(source, opening, data, project)
+
+
+def _repairs(names: Sequence[str], none: bool) -> frozenset[str]:
+    if names and none:
+        raise UsageError("--repair and --no-repair exclude each other", hint="give one of them")
+    return frozenset() if none else repairs_named(names or (DEFAULT,))
 
 
 def _refuse_empty(values: dict[str, str | None]) -> None:

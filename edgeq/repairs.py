@@ -1,0 +1,55 @@
+"""The repairs that a network may get on its way to integers, by name, and what one has done.
+
+A repair is a small pass: over the layers of a Keras model (workers.keras_repairs), or over the
+operators of a .tflite (flatbuffer_repairs). It changes a form that does not quantize, or that a
+device cannot run, into one that does; its name is what --repair and the manifest know it by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeq.documents import nearest
+from edgeq.errors import UsageError
+
+REPAIRS: dict[str, str] = {}
+"""What each does, in a line, by name."""
+
+ON_REQUEST: frozenset[str] = frozenset()
+"""Those of REPAIRS that are made only when they are asked for by name."""
+
+DEFAULT = "default"
+"""In place of a name: all that are not ON_REQUEST."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What the repair `name` did, as a sentence without its full stop, and to which `layers`.
+
+    `largest_error` is None where the function stays the same but for rounding; else the largest
+    difference between an output before and after, on real samples, in the output's own units.
+    """
+
+    name: str
+    what: str
+    layers: tuple[str, ...] = ()
+    largest_error: float | None = None
+
+
+def repairs_named(names: Iterable[str] = (DEFAULT,)) -> frozenset[str]:
+    """The repairs that `names` allow; DEFAULT stands for many. Raises UsageError for no name."""
+    allowed: set[str] = set()
+    for name in names:
+        if name == DEFAULT:
+            allowed |= REPAIRS.keys() - ON_REQUEST
+        elif name in REPAIRS:
+            allowed.add(name)
+        else:
+            guess = nearest(name, [*REPAIRS, DEFAULT])
+            known = ", ".join(sorted(REPAIRS)) or "none"
+            raise UsageError(
+                f"no repair is called {name!r}",
+                hint=f"did you mean {guess}?" if guess else f"there are: {known}",
+            )
+    return frozenset(allowed)
