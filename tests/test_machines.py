@@ -302,8 +302,8 @@ def test_devices_side_by_side_and_one_that_fails(bundle, temporary):
     assert not list(temporary.iterdir())
 
 
-def test_a_runner_for_another_processor_is_not_sent(bundle, temporary, tmp_path):
-    other = tmp_path / "other"
+def test_a_runner_for_another_processor_is_not_sent(bundle, temporary):
+    other = bundle.parent / "another processor"
     shutil.copytree(bundle, other)
     program = bytearray((other / "runner").read_bytes())
     program[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
