@@ -22,7 +22,7 @@ from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
-from edgeq.repairs import Repair
+from edgeq.repairs import Repair, repairs_named
 from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
 from edgeq.tflite.reader import has_data_outside
@@ -118,20 +118,24 @@ def open_model(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     output_names: Mapping[str, str] | Sequence[str] = (),
     allow_lambda: bool = False,
+    repairs: frozenset[str] | None = None,
     tensorflow: Worker | None = None,
 ) -> Model:
     """Open a .keras, .h5, SavedModel folder or .tflite.
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
-    outputs: all in their order, or some by their old name. `tensorflow` is a
-    tensorflow_session() to use; without one, a session is opened when the format needs it.
+    outputs: all in their order, or some by their old name. `repairs` are the names of those that may
+    be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use; without
+    one, a session is opened when the format needs it.
 
     Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
     dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
     """
     path = Path(path)
     form = _format(path)
+    allowed = repairs_named() if repairs is None else repairs
     failed: list[str] = []
+    done: tuple[Repair, ...] = ()
     sha256 = _hash(path)
     if name is not None and name != identifier(name):
         raise UsageError(
@@ -140,7 +144,7 @@ def open_model(
         )
     name = name or identifier(path.resolve().stem)
     if form == "tflite":
-        tflite, route = _prepare_tflite(_read(path), path.name, input_shapes or {})
+        tflite, route, done = _prepare_tflite(_read(path), path.name, input_shapes or {}, allowed)
     else:
         arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
         if tensorflow is not None:
@@ -154,7 +158,8 @@ def open_model(
     if output_names:
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
-    return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
+    source = printable(path.name)
+    return Model(name, source, form, sha256, tflite, graph, route, tuple(failed), done)
 
 
 def _check_signatures(graph: Graph, source: str, asked: str | None) -> None:
@@ -298,8 +303,11 @@ def _hash(path: Path) -> str:
 
 
 def _prepare_tflite(
-    tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]
-) -> tuple[bytes, str]:
+    tflite: bytes,
+    source: str,
+    input_shapes: Mapping[str, Sequence[int]],
+    allowed: frozenset[str],
+) -> tuple[bytes, str, tuple[Repair, ...]]:
     """The model with batch 1 and, when it is float, a signature; and what was done to it."""
     if input_shapes:
         raise ModelError(
@@ -308,17 +316,23 @@ def _prepare_tflite(
         )
     graph = read_graph(tflite, source)
     done = []
+    repairs = []
     if has_data_outside(tflite):
         tflite = with_data_inside(tflite, source)
         done.append("constants moved into the flatbuffer")
-    if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
+    dynamic = any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors)
+    if dynamic and "batch-of-one" in allowed:
         tflite = with_batch_of_one(tflite, source)
         done.append("batch fixed to 1")
-    if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
+        ports = tuple(p.name for p in graph.inputs if p.tensor.dynamic_dims)
+        repairs.append(Repair("batch-of-one", "the dynamic first dimension fixed to 1", ports))
+    unnamed = not graph.signatures and all(p.tensor.is_float for p in graph.inputs)
+    if unnamed and "signature" in allowed:
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, inputs, outputs, source)
         done.append("signature added")
-    return tflite, ", ".join(done) or UNTOUCHED
+        repairs.append(Repair("signature", f"signature {DEFAULT_SIGNATURE} added"))
+    return tflite, ", ".join(done) or UNTOUCHED, tuple(repairs)
 
 
 def _rename_outputs(
