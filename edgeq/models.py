@@ -124,9 +124,9 @@ def open_model(
     """Open a .keras, .h5, SavedModel folder or .tflite.
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
-    outputs: all in their order, or some by their old name. `repairs` are the names of those that may
-    be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use; without
-    one, a session is opened when the format needs it.
+    outputs: all in their order, or some by their old name. `repairs` are the names of those that
+    may be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use;
+    without one, a session is opened when the format needs it.
 
     Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
     dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
@@ -388,5 +388,6 @@ def _refuse_dynamic(graph: Graph, source: str) -> None:
             raise ModelError(
                 f"{source}: input {port.name!r} has a dynamic dimension "
                 f"{port.tensor.dynamic_dims[0]}",
-                hint="convert it again with fixed input shapes",
+                hint="convert it again with fixed input shapes; repair batch-of-one fixes a first "
+                "dimension to 1",
             )

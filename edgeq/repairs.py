@@ -17,7 +17,7 @@ REPAIRS: dict[str, str] = {
     # Of a .tflite, by flatbuffer_repairs and models.
     "batch-of-one": "a .tflite's dynamic first dimension fixed to 1",
     "conv3d": "CONV_3D written as CONV_2D over the frames",
-    "identity": "RESHAPE, TRANSPOSE, CAST, SLICE, PAD that change nothing taken out, pairs made one",
+    "identity": "operators that change nothing taken out, pairs of RESHAPE or TRANSPOSE made one",
     "islands": "float operators that the quantizer left made integer, where there is a kernel",
     "pad": "PAD moved into the convolution or pooling behind it",
     "products": "NEG and SQUARE written as MUL",
