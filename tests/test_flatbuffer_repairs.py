@@ -89,6 +89,13 @@ def test_products(operator):
     assert operators(repaired(one(operator, (1, 4, 5), (1, 4, 5)), "products")) == ["MUL"]
 
 
+@pytest.mark.parametrize("operator", ["HARD_SWISH", "PRELU", "SQUARED_DIFFERENCE"])
+def test_operators_without_an_int16_form(operator):
+    other = [] if operator == "HARD_SWISH" else [RANDOM.standard_normal((1, 1, 5), np.float32)]
+    made = operators(repaired(one(operator, (1, 4, 5), (1, 4, 5), *other), "int16"))
+    assert set(made) <= {"ADD", "MUL", "RELU", "SUB"}
+
+
 def enlargement(down: int, across: int) -> bytes:
     """What UpSampling2D becomes, (1, 3, 5, 2)."""
     m = Maker()
@@ -454,6 +461,16 @@ def test_a_repair_is_made_only_where_its_name_is_among_those_allowed(negation):
     made = mended(model, samples, frozenset(REPAIRS))
     assert [repair.name for repair in made.repairs] == ["products"]
     assert operators(made.tflite) == ["MUL"] and made.failed == ()
+
+
+def test_what_is_for_int16x8_is_left_alone_in_int8(tmp_path):
+    path = tmp_path / "swish.tflite"
+    path.write_bytes(one("HARD_SWISH", (1, 4), (1, 4)))
+    model = open_model(path)
+    samples = open_samples(np.eye(4, dtype=np.float32), model.graph.inputs)
+    assert mended(model, samples, frozenset(REPAIRS)) is model
+    made = mended(model, samples, frozenset(REPAIRS), "int16x8")
+    assert [repair.name for repair in made.repairs] == ["int16"]
 
 
 def test_a_repair_that_computes_something_else_is_dropped_and_told_of(negation, monkeypatch):

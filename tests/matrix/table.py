@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,11 @@ def rows(int8: Sequence[Verdict], int16x8: Sequence[Verdict]) -> list[Row]:
                 _level(verdict),
                 verdict.tflm,
                 verdict.aot,
-                _level(wide) or "refused",
+                _level(wide)
+                if wide.agrees
+                else "refused"
+                if wide.error
+                else f"differs: {_level(wide)}",
             )
         )
     return found
@@ -36,7 +41,7 @@ def settled(row: Row) -> Row:
     """What of a row does not depend on how a processor rounds."""
     name, outcome, repairs, operators, _, tflm, aot, wide = row
     same = "agrees" if tflm == "equal" or tflm.endswith("apart") else tflm
-    return name, outcome, repairs, operators, same, aot, "refused" if wide == "refused" else ""
+    return name, outcome, repairs, operators, same, aot, re.sub(r"[-.\d]+|equal", "", wide)
 
 
 def document(int8: Sequence[Verdict], int16x8: Sequence[Verdict]) -> str:
