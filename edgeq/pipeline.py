@@ -133,12 +133,13 @@ def prepare(
             calibration = calibrate(
                 model, samples, distributions=method != "minmax", progress=progress
             )
-            conversion, choice = choose(
+            model, conversion, choice = choose(
                 model,
                 calibration,
                 wanted,
                 checked(unseen, model.graph)[0] if unseen else None,
                 method=method,
+                repairs=opening.repairs,
                 tensorflow=session,
                 progress=progress,
             )

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from edgeq.documents import nearest
 from edgeq.errors import UsageError
 
-REPAIRS: dict[str, str] = {}
+REPAIRS: dict[str, str] = {
+    "equalization": "channels scaled between layers, so that all use the steps they share, if that "
+    "is measured to help",
+}
 """What each does, in a line, by name."""
 
 ON_REQUEST: frozenset[str] = frozenset()
