@@ -97,7 +97,7 @@ def diabetes() -> Data:
 def sine() -> Data:
     random = np.random.default_rng(1)
     x = random.uniform(0, 2 * np.pi, (3000, 1))
-    return _split(x, np.sin(x) + random.normal(0, 0.05, x.shape), 2000, 300)
+    return _split(x, np.sin(x) + random.normal(0, 0.05, x.shape), 1500, 600)
 
 
 def _conv(y: Any, filters: int, activation: Any, size: int = 3, strides: int = 1) -> Any:

@@ -92,7 +92,8 @@ class Choice:
     """The `way` kept of those tried, on `samples` samples that no range was learnt from.
 
     `asked` is what was asked for; `note` says why nothing was measured, where that is so. Trials
-    that did not look good at first were measured on a part of the samples.
+    that did not look good at first were measured on a part of the samples. With `before_softmax`,
+    SQNR is that of what the SOFTMAX at an output reads.
     """
 
     asked: str
@@ -100,6 +101,7 @@ class Choice:
     samples: int = 0
     trials: tuple[Trial, ...] = ()
     note: str | None = None
+    before_softmax: bool = False
 
     @property
     def method(self) -> str:
@@ -115,6 +117,7 @@ class Choice:
             "asked": self.asked,
             **_facts(self.way),
             "samples": self.samples,
+            "before_softmax": self.before_softmax,
             "trials": [
                 {
                     **_facts(t.way),
@@ -158,20 +161,22 @@ def choose(
     computes what `model` does, with its channels scaled if that was kept. The `calibration` needs
     distributions, but for min-max. Raises DataError when a `method` that was asked for fails.
     """
+    plain = convert(model, calibration, scheme, tensorflow=tensorflow)
     if method == "minmax" or calibration.distributions is None:
-        plain = convert(model, calibration, scheme, tensorflow=tensorflow)
         return model, plain, Choice(method, Way())
     base = Way() if method == AUTO else Way(method)
     jury = call_jury(model, calibration, judges)
     count = len(jury.samples)
     if count < MIN_SAMPLES:
-        by = _by(base, calibration, scheme)
-        made = convert(model, by, scheme, tensorflow=tensorflow)
+        made = plain
+        if base != Way():
+            by = _by(base, calibration, scheme)
+            made = convert(model, by, scheme, tensorflow=tensorflow)
         note = f"nothing was tried: {count} samples are held out, and {MIN_SAMPLES} are needed"
         return model, made, Choice(method, base, note=note)
     allowed = repairs_named() if repairs is None else repairs
-    with Judge(model, jury) as judge:
-        search = _Search(model, calibration, scheme, tensorflow, judge, progress)
+    with Judge(model, jury, plain.graph) as judge:
+        search = _Search(model, calibration, plain, tensorflow, judge, progress)
         search.look(Way())
         if base != Way():
             search.look(base)
@@ -189,7 +194,8 @@ def choose(
         kept = search.confirmed(base)
     made_of, conversion = search.made[kept]
     trials = tuple(search.trials.values())
-    return made_of, conversion, Choice(method, kept, samples=count, trials=trials)
+    choice = Choice(method, kept, count, trials, before_softmax=judge.before_softmax)
+    return made_of, conversion, choice
 
 
 def _by(way: Way, calibration: Calibration, scheme: str) -> Calibration:
@@ -206,13 +212,13 @@ class _Search:
         self,
         model: Model,
         calibration: Calibration,
-        scheme: str,
+        plain: Conversion,
         tensorflow: Worker,
         judge: Judge,
         progress: Progress | None,
     ) -> None:
         self._starts = {False: (model, calibration)}
-        self._scheme, self._tensorflow, self._judge = scheme, tensorflow, judge
+        self._plain, self._tensorflow, self._judge = plain, tensorflow, judge
         self._progress = progress
         self._first: dict[Way, Measured] = {}
         self.made: dict[Way, tuple[Model, Conversion]] = {}
@@ -257,11 +263,16 @@ class _Search:
 
     def _convert(self, way: Way) -> Conversion | None:
         """None when there is nothing to correct."""
+        if way == Way():
+            return self._plain
         model, calibration = self._starts[way.equalized]
+        scheme = self._plain.scheme
         if not way.bias_correction:
-            by = _by(way, calibration, self._scheme)
-            made = convert(model, by, self._scheme, tensorflow=self._tensorflow)
-            self._refuse_floats(made)
+            by = _by(way, calibration, scheme)
+            made = convert(model, by, scheme, tensorflow=self._tensorflow)
+            left, before = (len(find_violations(m.graph)) for m in (made, self._plain))
+            if left > before:
+                raise ConversionError(f"{left} operators are not integer, {before} by min-max")
             return made
         assert calibration.distributions is not None
         _, made = self.made[replace(way, bias_correction=False)]
@@ -270,13 +281,6 @@ class _Search:
         if tflite is None:
             return None
         return replace(made, tflite=tflite, graph=read_graph(tflite, model.source))
-
-    def _refuse_floats(self, made: Conversion) -> None:
-        if Way() in self.made:
-            left = len(find_violations(made.graph))
-            before = len(find_violations(self.made[Way()][1].graph))
-            if left > before:
-                raise ConversionError(f"{left} operators are not integer, {before} by min-max")
 
     def best(self, start: Way, ways: list[Way]) -> Way:
         """Look at `ways`. The one with the highest SQNR, if MIN_GAIN_DB above `start`; else it."""

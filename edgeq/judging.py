@@ -1,4 +1,9 @@
-"""Which of two conversions is closer to float: measured on the same samples, and beyond chance."""
+"""Which of two conversions is closer to float: measured on the same samples, and beyond chance.
+
+Where an output is a SOFTMAX's, what this reads is compared in its place. Most samples' classes are
+so clear that their probabilities are 0 and 1 in either model; the few others then make up all of
+the noise, and say something else with every set of samples.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +16,14 @@ from numpy.typing import NDArray
 
 from edgeq.calibration import Calibration, fingerprint, thin
 from edgeq.complexity import total_macs
-from edgeq.errors import DataError
+from edgeq.errors import ConversionError, DataError
 from edgeq.graph import Graph
 from edgeq.inputs import real_outputs, stored_inputs
 from edgeq.interpreters import Arrays, Network, batches, threads
 from edgeq.models import Model
 from edgeq.samples import Samples
+from edgeq.tflite import read_graph
+from edgeq.tflite.writer import with_outputs
 from edgeq.verification import Fidelity, check_labels
 from edgeq.verification.fidelity import Tally, check_shapes, decibels
 
@@ -143,11 +150,29 @@ def _work(graph: Graph) -> float:
     return total_macs(graph) + 10.0 * elements + 1
 
 
-class Judge:
-    """How far conversions are from float on a jury's samples, one by one in a child process."""
+def _after_softmax(graph: Graph) -> frozenset[int]:
+    """Places of the outputs that a SOFTMAX makes of what is no output itself."""
+    main = graph.main
+    makers = {o: op for op in main.ops for o in op.outputs}
+    return frozenset(
+        place
+        for place, index in enumerate(main.outputs)
+        if index in makers
+        and makers[index].name == "SOFTMAX"
+        and makers[index].inputs[0] not in main.outputs
+        and main.outputs.count(index) == 1
+    )
 
-    def __init__(self, model: Model, jury: Jury) -> None:
-        self._graph, self._tflite, self._jury = model.graph, model.tflite, jury
+
+class Judge:
+    """How far conversions are from float on a jury's samples, one by one in a child process.
+
+    `plain` is the graph of one of them.
+    """
+
+    def __init__(self, model: Model, jury: Jury, plain: Graph) -> None:
+        self._model, self._jury = model, jury
+        self._cut = _after_softmax(model.graph) & _after_softmax(plain)
         self._known: dict[tuple[bytes, bool], Measured] = {}
         spec = "edgeq.workers.litert:Bench"
         self._bench = Network("choosing ranges", model.graph, spec, threads())
@@ -155,11 +180,16 @@ class Judge:
 
     def __enter__(self) -> Judge:
         everyone = range(len(self._jury.samples))
-        self._expected = self._run(self._tflite, self._graph, everyone)
+        self._expected = self._run(*self._opened(self._model.tflite, self._model.graph), everyone)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._bench.close()
+
+    @property
+    def before_softmax(self) -> bool:
+        """Whether an output was replaced by what its SOFTMAX reads."""
+        return bool(self._cut)
 
     def first(self, tflite: bytes, graph: Graph) -> Measured:
         """A first look at the model `tflite`, whose `graph` this is."""
@@ -171,7 +201,7 @@ class Judge:
 
     def computes_the_same(self, tflite: bytes, graph: Graph) -> bool:
         """Whether this float model's outputs are the original's to the last bit."""
-        got = self._run(tflite, graph, self._jury.first)
+        got = self._run(*self._opened(tflite, graph), self._jury.first)
         return all(
             np.array_equal(x, y)
             for place, outputs in zip(self._jury.first, got, strict=True)
@@ -186,7 +216,8 @@ class Judge:
         return self._known[key]
 
     def _measure(self, tflite: bytes, graph: Graph, places: Sequence[int]) -> Measured:
-        check_shapes(self._graph, graph)
+        check_shapes(self._model.graph, graph)
+        tflite, graph = self._opened(tflite, graph)
         tallies = [Tally(port) for port in graph.outputs]
         sums = np.zeros((2, len(tallies), len(places)))
         right = []
@@ -206,6 +237,17 @@ class Judge:
         is_scores = len(shape) == 2 and shape[-1] > 1
         fidelity = tuple(t.result() for t in tallies)
         return Measured(fidelity, sums[0], sums[1], np.array(right) if is_scores else None)
+
+    def _opened(self, tflite: bytes, graph: Graph) -> tuple[bytes, Graph]:
+        """The model with other outputs, where these are a SOFTMAX's."""
+        if not self._cut:
+            return tflite, graph
+        if not self._cut <= _after_softmax(graph):
+            raise ConversionError("an output comes from another operator than by min-max")
+        sources = {o: op.inputs[0] for op in graph.main.ops for o in op.outputs}
+        outputs = [sources[o] if i in self._cut else o for i, o in enumerate(graph.main.outputs)]
+        made = with_outputs(tflite, outputs, self._model.source)
+        return made, read_graph(made, self._model.source)
 
     def _run(self, tflite: bytes, graph: Graph, places: Sequence[int]) -> list[Arrays]:
         stored = (stored_inputs(self._jury.samples[i], graph.inputs) for i in places)

@@ -233,7 +233,8 @@ def _show_choice(choice: Choice | None) -> None:
             row.append("" if trial.failed else str(trial.samples))
         outcome = "kept" if trial.way == choice.way else trial.failed or trial.refused or ""
         rows.append([*row, outcome])
-    columns = ["ranges", ">SQNR dB", *([">accuracy"] if labelled else [])]
+    level = ">SQNR dB before softmax" if choice.before_softmax else ">SQNR dB"
+    columns = ["ranges", level, *([">accuracy"] if labelled else [])]
     console.table([*columns, *([">samples"] if fewer else []), ""], rows)
 
 
