@@ -49,8 +49,8 @@ def example_count(graph: Graph) -> int:
 
 
 def mended(model: Model, samples: Samples, repairs: frozenset[str], scheme: str = "int8") -> Model:
-    """The float `model` after those of FLOAT_PASSES that `repairs` names, that are for `scheme`, and
-    that leave every output on the first samples what it was, but for rounding in float.
+    """The float `model` after those of FLOAT_PASSES that `repairs` names, are for `scheme`,
+    and leave every output on the first samples what it was, but for rounding in float.
 
     Of one that does not, `failed` has a line. Raises what reading samples and running them does.
     """
