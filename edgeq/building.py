@@ -24,6 +24,7 @@ from edgeq.firmware import COMPILER, Firmware, build_firmware, find_port, has_co
 from edgeq.folders import check_place
 from edgeq.footprint import measure
 from edgeq.manifest import describe
+from edgeq.mixed import shortest_names
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
 from edgeq.reference import golden_count, make_golden
@@ -98,6 +99,7 @@ def build(
     *,
     output: str | Path = "build",
     scheme: str | None = None,
+    int16: Sequence[str] = (),
     engine: str | None = None,
     opening: Opening | None = None,
     data: Data | None = None,
@@ -110,7 +112,8 @@ def build(
 ) -> list[Built]:
     """Open, calibrate, convert, prove, and write a bundle for each of `targets`.
 
-    Each bundle is the folder `output`/<target>. `labels` are the classes' names, `layers` adds a
+    Each bundle is the folder `output`/<target>. `int16` are layers of an int8 network, as for
+    pipeline.prepare. `labels` are the classes' names, `layers` adds a
     table of errors by layer to the proof. With `mlperf`, one of compiling.BENCHMARKS, firmware
     answers MLPerf Tiny's runner as that benchmark's device. All bundles are written, or none: not
     until every target has passed, and when one cannot be written, those of the others stay as
@@ -123,9 +126,43 @@ def build(
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
     data = data or Data()
     _check_places(Path(output), targets, [source, data.calibration, data.evaluation])
-    engines = [_engine(target, engine) for target in targets]
+    for target in targets:
+        _engine(target, engine)
     _refuse_float_scheme(scheme, targets)
-    prepared = prepare(source, opening=opening, data=data, scheme=scheme, progress=progress)
+    prepared = prepare(
+        source, opening=opening, data=data, scheme=scheme, int16=int16, progress=progress
+    )
+    return build_prepared(
+        prepared,
+        targets,
+        output=output,
+        engine=engine,
+        data=data,
+        gates=gates,
+        labels=labels,
+        allow_float=allow_float,
+        layers=layers,
+        mlperf=mlperf,
+        progress=progress,
+    )
+
+
+def build_prepared(
+    prepared: Prepared,
+    targets: Sequence[Target],
+    *,
+    output: str | Path,
+    engine: str | None = None,
+    data: Data,
+    gates: Gates | None = None,
+    labels: Sequence[str] = (),
+    allow_float: bool = False,
+    layers: bool = False,
+    mlperf: str | None = None,
+    progress: Progress | None = None,
+) -> list[Built]:
+    """build() from where the model is converted: prove it, and write the bundles."""
+    engines = [_engine(target, engine) for target in targets]
     _check_labels(labels, prepared)
     _refuse_floats(prepared.conversion, targets, allow_float)
     verification = verify(
@@ -374,6 +411,8 @@ def _command(
     same bytes wherever it lies."""
     words = ["edgeq", "build", prepared.model.source, "--target", target.name]
     words += ["--scheme", prepared.conversion.scheme]
+    for layer in shortest_names(prepared.model.graph, prepared.conversion.int16):
+        words += ["--int16", printable(layer)]
     if engine != target.default_engine:
         words += ["--engine", engine]
     if prepared.calibration is not None and data.calibration is not None:

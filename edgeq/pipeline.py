@@ -13,7 +13,9 @@ from edgeq.conversion import Conversion, convert
 from edgeq.errors import ConversionError, UsageError
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
+from edgeq.isolation import Worker
 from edgeq.lint import Lint
+from edgeq.mixed import layers_named, mixed
 from edgeq.models import (
     Model,
     check_ports,
@@ -92,32 +94,23 @@ def prepare(
     data: Data | None = None,
     scheme: str | None = None,
     default_scheme: str | None = "int8",
+    int16: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Prepared:
     """Open `source`, calibrate it on `data` and convert it.
 
     Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme` (None:
     nothing is converted). Float16 weights are widened to float32 for every scheme but their own.
+    The layers `int16`, named as for mixed.layers_named, become int16x8 in a network of int8; their
+    ranges are min-max.
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
     method = method_named(data.calibration_method or AUTO)
     with ExitStack() as stack:
-        session = None
-        if needs_tensorflow(source):
-            # Importing takes seconds, so it begins before anything else is looked at.
-            session = stack.enter_context(tensorflow_session())
-        model = open_model(
-            source,
-            name=opening.name,
-            signature_key=opening.signature_key,
-            input_shapes=opening.input_shapes,
-            output_names=opening.output_names,
-            allow_lambda=opening.allow_lambda,
-            tensorflow=session,
-        )
-        check_ports(model.graph, model.source)
+        model, session = _open(stack, source, opening)
         wanted = wanted or default_scheme or model.scheme
+        layers = _int16_layers(model, wanted, int16)
         if wanted != "float16":
             model = widened(model)
         if scheme is None and model.is_quantized:
@@ -142,6 +135,9 @@ def prepare(
                 tensorflow=session,
                 progress=progress,
             )
+            if layers:
+                sixteen = convert(model, calibration, "int16x8", tensorflow=session)
+                conversion = mixed(model.graph, conversion, sixteen, layers)
         else:
             conversion = convert(model, calibration, wanted, tensorflow=session)
     lint = None
@@ -149,6 +145,113 @@ def prepare(
         evaluation, lint = checked(evaluation, model.graph)
     apart = data.evaluation is not None
     return Prepared(model, conversion, calibration, evaluation, lint if apart else None, choice)
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """One float model, calibrated once, in the integer schemes that it can have.
+
+    `by_scheme` has what prepare() makes, `failed` why there is none, `parts` the int16x8 that
+    prepare() takes single layers from, None where there is none.
+    """
+
+    by_scheme: Mapping[str, Prepared]
+    failed: Mapping[str, str]
+    parts: Conversion | None
+
+
+def prepare_alternatives(
+    source: str | Path,
+    *,
+    opening: Opening | None = None,
+    data: Data | None = None,
+    progress: Progress | None = None,
+) -> Alternatives:
+    """Open `source`, calibrate it on `data` and convert it to int8 and to int16x8.
+
+    Raises ConversionError when it is quantized already or cannot become int8, DataError without
+    calibration data.
+    """
+    opening, data = opening or Opening(), data or Data()
+    method = method_named(data.calibration_method or AUTO)
+    made: dict[str, Prepared] = {}
+    failed: dict[str, str] = {}
+    parts = None
+    with ExitStack() as stack:
+        model, session = _open(stack, source, opening)
+        model = widened(model)
+        if model.is_quantized:
+            raise ConversionError(
+                f"{model.source} is quantized already, as {model.scheme}: there is nothing to tune",
+                hint="start from the float model",
+            )
+        session = session or stack.enter_context(tensorflow_session())
+        samples, evaluation, unseen = _open_data(model, data)
+        if samples is None:
+            convert(model, None, "int8", tensorflow=session)  # Raises DataError, with what to do.
+        assert samples is not None
+        judges = checked(unseen, model.graph)[0] if unseen else None
+        lint = None
+        if evaluation is not None:
+            evaluation, lint = checked(evaluation, model.graph)
+        calibration = calibrate(model, samples, distributions=method != "minmax", progress=progress)
+        for scheme in ("int8", "int16x8"):
+            try:
+                conversion, choice = choose(
+                    model,
+                    calibration,
+                    scheme,
+                    judges,
+                    method=method,
+                    tensorflow=session,
+                    progress=progress,
+                )
+                if scheme == "int16x8":
+                    parts = convert(model, calibration, scheme, tensorflow=session)
+            except ConversionError as e:
+                if scheme == "int8":
+                    raise
+                failed[scheme] = e.message
+                continue
+            apart = lint if data.evaluation is not None else None
+            made[scheme] = Prepared(model, conversion, calibration, evaluation, apart, choice)
+    return Alternatives(made, failed, parts)
+
+
+def _open(stack: ExitStack, source: str | Path, opening: Opening) -> tuple[Model, Worker | None]:
+    """The model, and the TensorFlow process that opening it took, if it took one."""
+    session = None
+    if needs_tensorflow(source):
+        # Importing takes seconds, so it begins before anything else is looked at.
+        session = stack.enter_context(tensorflow_session())
+    model = open_model(
+        source,
+        name=opening.name,
+        signature_key=opening.signature_key,
+        input_shapes=opening.input_shapes,
+        output_names=opening.output_names,
+        allow_lambda=opening.allow_lambda,
+        tensorflow=session,
+    )
+    check_ports(model.graph, model.source)
+    return model, session
+
+
+def _int16_layers(model: Model, scheme: str, names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    if model.is_quantized and model.scheme != "float16":
+        raise ConversionError(
+            f"{model.source} is quantized already, as {model.scheme}: no layer of it can become "
+            "int16",
+            hint="leave --int16 out, or start from the float model",
+        )
+    if scheme != "int8":
+        raise UsageError(
+            f"--int16 takes single layers of an int8 network to int16; the scheme is {scheme}",
+            hint="leave --int16 or --scheme out; --scheme int16x8 is int16 for all layers",
+        )
+    return layers_named(model.graph, names)
 
 
 def _refuse_method(model: Model, scheme: str, method: str) -> None:
