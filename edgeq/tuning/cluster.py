@@ -6,6 +6,7 @@ Dask itself gives the trials of a worker that dies to another one.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
 from importlib.util import find_spec
@@ -23,6 +24,9 @@ CONNECT_LIMIT = 15.0
 
 LOST_LIMIT = 60.0
 """Seconds that a cluster may be without any worker."""
+
+_TURN = 0.05
+"""Seconds between looks at what is finished."""
 
 _ADDRESS = re.compile(r"(tcp|tls)://[^\s/:]+:\d{1,5}|(tcp|tls)://\[[0-9a-fA-F:]+\]:\d{1,5}")
 
@@ -84,19 +88,21 @@ class DaskPool:
             self._futures[future] = candidate
 
     def collect(self, seconds: float) -> list[Outcome]:
-        from distributed import wait
-
-        if not self._futures:
-            return []
-        with contextlib.suppress(TimeoutError):
-            wait(list(self._futures), timeout=seconds, return_when="FIRST_COMPLETED")
-        self._watch()
+        end = time.monotonic() + seconds
+        while all(f.status == "pending" for f in self._futures) and time.monotonic() < end:
+            time.sleep(_TURN)
         found = []
-        for future in [f for f in self._futures if f.status != "pending"]:
-            candidate = self._futures.pop(future)
-            outcome = self._outcome(future, candidate)
-            if outcome is not None:
-                found.append(outcome)
+        try:
+            self._watch()
+            for future in [f for f in self._futures if f.status != "pending"]:
+                outcome = self._outcome(future, self._futures.pop(future))
+                if outcome is not None:
+                    found.append(outcome)
+        except (OSError, RuntimeError, ValueError) as e:
+            raise EdgeqError(
+                f"the Dask cluster at {self._address} is gone: {e}",
+                hint="start it, and edgeq tune, again: what is finished is in its journal",
+            ) from e
         return found
 
     def close(self) -> None:
@@ -145,6 +151,7 @@ class DaskPool:
 def _connect(address: str) -> Any:
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # What matters is an error here.
     try:
         client = Client(address, timeout=CONNECT_LIMIT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as e:
