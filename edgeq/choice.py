@@ -271,9 +271,7 @@ class _Search:
         scheme = self._plain.scheme
         if not way.bias_correction:
             by = _by(way, calibration, scheme)
-            made = convert(
-                model, by, scheme, repairs=self._repairs, tensorflow=self._tensorflow
-            )
+            made = convert(model, by, scheme, repairs=self._repairs, tensorflow=self._tensorflow)
             left, before = (len(find_violations(m.graph)) for m in (made, self._plain))
             if left > before:
                 raise ConversionError(f"{left} operators are not integer, {before} by min-max")

@@ -204,6 +204,14 @@ NEEDS = (
         extra="zig",
     ),
     Need(
+        "distributed",
+        "trials on a Dask cluster (--workers)",
+        ("tune",),
+        wanted=">=2024.8",
+        module="distributed",
+        extra="dask",
+    ),
+    Need(
         "Android NDK",
         "runners (engine aot) for phones, preferred where it is there",
         ("build",),

@@ -16,6 +16,7 @@ from edgeq import __version__
 COMMANDS = {
     "init": "Write a commented edgeq.toml for a model.",
     "build": "Convert a model to integers, prove it, and write a bundle for each target.",
+    "tune": "Try precisions layer by layer: accuracy against flash, RAM and latency.",
     "bench": "Check a bundle's outputs, then measure its latency.",
     "flash": "Write a bundle's firmware to its board.",
     "devices": "List what is connected: serial ports, phones, ssh hosts, and what to do next.",
