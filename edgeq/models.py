@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from edgeq.documents import nearest, printable
 from edgeq.errors import (
@@ -77,8 +78,10 @@ class Model:
         return self.scheme != "float32"
 
 
-def tensorflow_session() -> Worker:
+def tensorflow_session(spec: str = "edgeq.workers.tensorflow:Session", *arguments: Any) -> Worker:
     """A TensorFlow process, importing in the background; for open_model() and convert().
+
+    Another `spec`, with its `arguments`, is for other work that needs TensorFlow.
 
     Raises MissingProgram when TensorFlow is not installed.
     """
@@ -90,7 +93,8 @@ def tensorflow_session() -> Worker:
             hint=install_line("tensorflow"),
         )
     return Worker(
-        "edgeq.workers.tensorflow:Session",
+        spec,
+        *arguments,
         environment={
             "CUDA_VISIBLE_DEVICES": "-1",
             "KERAS_BACKEND": "tensorflow",
