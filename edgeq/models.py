@@ -83,8 +83,10 @@ class Model:
         return self.scheme != "float32"
 
 
-def tensorflow_session() -> Worker:
+def tensorflow_session(spec: str = "edgeq.workers.tensorflow:Session", *arguments: Any) -> Worker:
     """A TensorFlow process, importing in the background; for open_model() and convert().
+
+    Another `spec`, with its `arguments`, is for other work that needs TensorFlow.
 
     Raises MissingProgram when TensorFlow is not installed.
     """
@@ -96,7 +98,8 @@ def tensorflow_session() -> Worker:
             hint=install_line("tensorflow"),
         )
     return Worker(
-        "edgeq.workers.tensorflow:Session",
+        spec,
+        *arguments,
         environment={
             "CUDA_VISIBLE_DEVICES": "-1",
             "KERAS_BACKEND": "tensorflow",

@@ -39,8 +39,8 @@ PASSING = (WorkerError, DeviceError)
 class Subject:
     """The network of a search, and all that its trials have in common.
 
-    `whole` has one conversion for each scheme, `plain` the int8 one of `model` as it is, `parts` the
-    int16x8 that single operators of it are taken from. `samples` are what the result is judged on.
+    `whole` has one conversion for each scheme, `plain` the int8 one of `model`, `parts` the int16x8
+    that single operators of it are taken from. `samples` are what the result is judged on.
     With `emulated`, instructions are counted.
     """
 
