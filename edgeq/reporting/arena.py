@@ -9,13 +9,13 @@ from edgeq.reporting.svg import (
     WIDTH,
     Figure,
     Table,
+    byte_ticks,
     figure,
     human,
     line,
     rect,
     short,
     text,
-    ticks,
 )
 
 _LEFT, _RIGHT, _TOP = 80, 20, 30
@@ -38,7 +38,7 @@ def over_layers(key: str, inspection: Inspection) -> Figure:
     bottom, height = 190, 150
     room = (WIDTH - _LEFT - _RIGHT) / max(1, len(operators))
     parts = []
-    for value in ticks(0, largest, 4):
+    for value in byte_ticks(largest):
         y = bottom - height * value / largest
         parts += [line(_LEFT, y, WIDTH - _RIGHT, y), text(_LEFT - 8, y + 4, human(value), "end")]
     step = 1 + len(operators) // 30
@@ -78,7 +78,7 @@ def plan_picture(key: str, plan: MemoryFact, operators: Sequence[str]) -> Figure
     bottom, height = 290, 260
     size = max(1, plan.arena)
     parts = []
-    for value in ticks(0, size, 5):
+    for value in byte_ticks(size):
         y = bottom - height * value / size
         parts += [line(_LEFT, y, WIDTH - _RIGHT, y), text(_LEFT - 8, y + 4, human(value), "end")]
     peak = _LEFT + (plan.peak_operator + 1) * room

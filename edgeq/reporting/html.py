@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Part:
     layers: tuple[Figure, ...]
     memory: tuple[Figure, ...]
     quality: tuple[Figure, ...]
+    fidelity: tuple[tuple[str, ...], ...]
     missing: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     commands: tuple[str, ...]
@@ -81,7 +83,8 @@ def _part(number: int, s: Subject) -> Part:
     unit = m.unit if m else "MACs"
     speed, order, memory, missing = [], [], [], []
     if m is not None:
-        speed += [latency.distribution(f"{key}-runs", m), latency.drift(f"{key}-drift", m)]
+        drift = latency.drift(f"{key}-drift", m)
+        speed += [latency.distribution(f"{key}-runs", m), *([drift] if drift else [])]
         if s.baseline is not None:
             speed.append(targets.beside_float(f"{key}-float", m, s.baseline))
     if any(layer.macs or layer.ticks for layer in known):
@@ -115,9 +118,29 @@ def _part(number: int, s: Subject) -> Part:
         layers=tuple(order),
         memory=tuple([*memory, parts] if parts else memory),
         quality=(error,) if error else (),
+        fidelity=tuple(map(_output, s.fidelity)),
         missing=tuple(missing),
         environment=tuple(environment_rows(s)),
         commands=tuple(commands(s)),
+    )
+
+
+def _output(f: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the table of outputs: the integer model against float."""
+
+    def cell(key: str, form: str) -> str:
+        value = f.get(key)
+        return format(value, form) if isinstance(value, (int, float)) else ""
+
+    return (
+        str(f.get("output")),
+        cell("sqnr_db", ".1f") or "equal",
+        cell("max_error", "g"),
+        cell("max_error_steps", "g"),
+        cell("top1_agreement", ".2%"),
+        cell("accuracy", ".2%"),
+        cell("float_accuracy", ".2%"),
+        cell("samples", ","),
     )
 
 

@@ -60,11 +60,13 @@ def distribution(key: str, m: Measurement) -> Figure:
         ),
     )
     if s.min == s.max:
+        said = f"All {s.count:,} runs took {format_ticks(m, s.median)}."
         parts = [
-            text(_LEFT, 40, f"All {s.count:,} runs took {format_ticks(m, s.median)}.", kind="big"),
-            rect(_LEFT, 60, WIDTH - _LEFT - _RIGHT, 22, "c0"),
+            text(0, 20, said, kind="big"),
+            rect(0, 32, WIDTH, 14, "c0", said),
+            text(0, 64, "So there is no spread to draw, no drift, and no doubt about the median."),
         ]
-        return figure(key, caption, "Every run took the same.", 100, parts, table)
+        return figure(key, caption, said, 74, parts, table)
     high = max(s.p99, s.median * 1.02)
     shown = data[data <= high]
     counts, edges = np.histogram(shown, _BINS, range=(s.min, high))
@@ -90,7 +92,7 @@ def distribution(key: str, m: Measurement) -> Figure:
     anchor = "start" if x(s.median) < WIDTH / 2 else "end"
     parts.append(text(x(s.median), _TOP - 8, f"median {format_ticks(m, s.median)}", anchor, "big"))
     for value in ticks(s.min, high, 5):
-        parts.append(text(x(value), bottom + 18, format_ticks(m, value), "middle"))
+        parts.append(text(x(value), bottom + 18, _axis(m, value), "middle"))
     beyond = int(data.size - shown.size)
     if beyond:
         parts.append(
@@ -103,8 +105,13 @@ def distribution(key: str, m: Measurement) -> Figure:
     return figure(key, caption, about, bottom + 46, parts, table)
 
 
-def drift(key: str, m: Measurement) -> Figure:
-    """The runs in the order in which they ran: medians of groups, and where 90 % of each lie."""
+def drift(key: str, m: Measurement) -> Figure | None:
+    """The runs in the order in which they ran: medians of groups, and where 90 % of each lie.
+
+    None where all took the same.
+    """
+    if m.summary.min == m.summary.max:
+        return None
     data = np.asarray(m.samples, np.float64)
     groups = np.array_split(data, min(_POINTS, data.size))
     found = [tuple(float(p) for p in np.percentile(g, (5, 50, 95))) for g in groups]
@@ -112,7 +119,7 @@ def drift(key: str, m: Measurement) -> Figure:
     low = min(f[0] for f in found)
     high = max(f[2] for f in found)
     if low == high:
-        low, high = 0.95 * low, 1.05 * high or 1.0
+        low, high = m.summary.min, m.summary.max
     bottom, height = 190, 160
     room = WIDTH - _LEFT - _RIGHT
 
@@ -125,7 +132,7 @@ def drift(key: str, m: Measurement) -> Figure:
     parts = []
     for value in ticks(low, high, 4):
         parts += [line(_LEFT, y(value), WIDTH - _RIGHT, y(value))]
-        parts += [text(_LEFT - 8, y(value) + 4, format_ticks(m, value).split(" (")[0], "end")]
+        parts += [text(_LEFT - 8, y(value) + 4, _axis(m, value), "end")]
     parts.append(band([(x(i), y(f[2]), y(f[0])) for i, f in enumerate(found)], "soft"))
     parts.append(path([(x(i), y(f[1])) for i, f in enumerate(found)], "stroke0"))
     if len(found) == 1:
@@ -144,3 +151,7 @@ def drift(key: str, m: Measurement) -> Figure:
         f"took {abs(change):.1%} {'more' if change > 0 else 'less'} than the first."
     )
     return figure(key, caption, about, bottom + 30, parts, Table(("runs", ">median"), rows))
+
+
+def _axis(m: Measurement, value: float) -> str:
+    return format_ticks(m, value) if m.unit == "ns" else f"{value:,.0f}"

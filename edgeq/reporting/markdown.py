@@ -3,6 +3,7 @@ character that Markdown or HTML knows as an entity, so that none is markup, a li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from edgeq.documents import plain
@@ -16,6 +17,7 @@ from edgeq.reporting.svg import short
 from edgeq.reporting.verdicts import headline, verdict
 
 _MARKS = {"yes": "✅", "no": "❌", "note": "⚠️", "unknown": "❔"}
+_PLAIN = " ,.;:()%+'/-"
 _LAYERS = 10
 """Rows of the layers that take most."""
 
@@ -34,11 +36,13 @@ def to_markdown(report: Report) -> str:
 
 
 def safe(text: object) -> str:
-    """`text` as Markdown that shows it and does nothing."""
+    """`text` as Markdown that shows it and does nothing, behind something else in its line."""
     flat = " ".join(plain(text).split())
-    return "".join(
-        c if c.isalnum() or c in " ,.;()%+'" or ord(c) > 127 else f"&#{ord(c)};" for c in flat
+    shown = "".join(
+        c if c.isalnum() or c in _PLAIN or ord(c) > 127 else f"&#{ord(c)};" for c in flat
     )
+    # What looks like an address becomes a link without any markup.
+    return re.sub(r"(?i)(www)\.|:(?=/)", lambda m: f"{m[1]}&#46;" if m[1] else "&#58;", shown)
 
 
 def code(text: object) -> str:

@@ -121,13 +121,19 @@ def bars(
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`, about `count` of them (1, 2 or 5 times 10^n apart)."""
+    """Round numbers from `low` to `high`, about `count` of them: 1, 2, 2.5 or 5 times 10^n apart."""
     span = (high - low) or abs(high) or 1.0
     raw = span / count
     size = 10.0 ** math.floor(math.log10(raw))
-    step = next(size * k for k in (1, 2, 5, 10) if size * k >= raw)
+    step = next(size * k for k in (1, 2, 2.5, 5, 10) if size * k >= raw)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def byte_ticks(high: float) -> list[float]:
+    """Round numbers of bytes, KiB or MiB from 0 to `high`."""
+    size = 1024.0 ** sum(high >= 2 * 1024**n for n in (1, 2))
+    return [size * tick for tick in ticks(0, high / size, 4)]
 
 
 def short(name: str, limit: int = 30) -> str:

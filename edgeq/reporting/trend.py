@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeq.history import Entry, Row
+from edgeq.report import format_count
 from edgeq.reporting.svg import WIDTH, Figure, Table, dot, figure, line, path, text, ticks
 
 _LEFT, _RIGHT = 110, 30
@@ -23,8 +24,8 @@ def over_time(
     values = [r.median for _, r in found]
     low, high = min(values), max(values)
     # A change of a thousandth must not look like a cliff.
-    margin = max(high - low, 0.02 * high, 1.0) * 0.1
-    low, high = max(0.0, low - margin), high + margin
+    middle, reach = (low + high) / 2, max(0.6 * (high - low), 0.02 * high, 1.0)
+    low, high = max(0.0, middle - reach), middle + reach
     bottom, height = 180, 140
     room = WIDTH - _LEFT - _RIGHT
 
@@ -37,11 +38,18 @@ def over_time(
     parts = []
     for value in ticks(low, high, 4):
         parts += [line(_LEFT, y(value), WIDTH - _RIGHT, y(value))]
-        parts += [text(_LEFT - 8, y(value) + 4, f"{value:,.0f}", "end")]
+        parts += [text(_LEFT - 8, y(value) + 4, _axis(value, unit), "end")]
     parts.append(path([(x(i), y(value)) for i, value in enumerate(values)], "stroke0"))
     if len(found) <= 60:
         for i, (e, r) in enumerate(found):
-            parts.append(dot(x(i), y(r.median), "c0", f"{_name(e)}: {r.median:,.0f} {r.unit}"))
+            parts.append(
+                dot(
+                    x(i),
+                    y(r.median),
+                    "c0",
+                    f"{_name(e)}: {format_count(r.median, unit, r.tick_hz)}",
+                )
+            )
     parts.append(text(_LEFT, bottom + 20, _name(found[0][0])))
     parts.append(text(WIDTH - _RIGHT, bottom + 20, _name(found[-1][0]), "end"))
     change = values[-1] / values[0] - 1 if values[0] else 0.0
@@ -60,9 +68,15 @@ def _rows(found: Sequence[tuple[Entry, Row]]) -> list[tuple[str, ...]]:
     for e, r in found:
         change = f"{r.median / before - 1:+.2%}" if before else ""
         valid = "yes" if r.valid else "no"
-        rows.append((e.time, e.commit or "", f"{r.median:,.0f} {r.unit}", change, valid))
+        rows.append(
+            (e.time, e.commit or "", format_count(r.median, r.unit, r.tick_hz), change, valid)
+        )
         before = r.median
     return rows[::-1]
+
+
+def _axis(value: float, unit: str) -> str:
+    return format_count(value, unit, None) if unit == "ns" else f"{value:,.0f}"
 
 
 def _name(e: Entry) -> str:

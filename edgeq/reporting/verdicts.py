@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from edgeq.limits import METRICS
 from edgeq.report import format_ticks
 from edgeq.reporting.facts import Report, Subject
 
@@ -45,12 +46,14 @@ def gate_lines(report: Report) -> Iterator[tuple[str, Line]]:
 
 def headline(report: Report) -> tuple[Answer, str]:
     """The whole report in a sentence."""
-    lines = [line for s in report.subjects for line in verdict(s)]
-    lines += [line for _, line in gate_lines(report)]
-    wrong = [line for line in lines if line.answer == "no"]
+    found = [(s.title, line) for s in report.subjects for line in verdict(s)]
+    found += gate_lines(report)
+    lines = [line for _, line in found]
+    wrong = [(title, line) for title, line in found if line.answer == "no"]
     if wrong:
-        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        return "no", f"Not good to go: {wrong[0].question}: {wrong[0].fact}{more}."
+        title, line = wrong[0]
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return "no", f"{title}: {_NOT[line.question]}: {line.fact}{more}."
     open_questions = sum(line.answer == "unknown" for line in lines)
     if any(line.answer == "note" for line in lines):
         return "note", "Everything that was checked holds; one thing is worth a look below."
@@ -58,6 +61,17 @@ def headline(report: Report) -> tuple[Answer, str]:
         are = "question is" if open_questions == 1 else "questions are"
         return "yes", f"Everything that was checked holds; {open_questions} {are} still open."
     return "yes", "Everything that was checked holds."
+
+
+_NOT = {
+    "fully integer": "not fully integer",
+    "outputs equal": "outputs differ",
+    "fits": "does not fit",
+    "accuracy": "accuracy",
+    "valid run": "the run is not valid",
+    **{f"{metric} limit": f"the limit on {metric} is passed" for metric in METRICS},
+}
+"""By question: what is said where the answer is no."""
 
 
 def _integer(s: Subject) -> Line:
