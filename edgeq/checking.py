@@ -12,6 +12,7 @@ from edgeq.benchmark import BenchOptions, bench
 from edgeq.boards import Place, bench_board
 from edgeq.building import Built, build
 from edgeq.errors import MeasurementError, UsageError
+from edgeq.firmware import compiler_version, has_compiler
 from edgeq.limits import Gate, Limits, judge_limits
 from edgeq.measurement import Measurement, Metric, Results
 from edgeq.pipeline import Data, Opening
@@ -99,6 +100,8 @@ def check(
     names = [target.name for target in targets]
     _check_targets(limits, names)
     before = None if baseline is None or update else read_baseline(baseline)
+    if before is not None and baseline is not None:
+        _check_compiler(before, targets, baseline)
     built = build(
         source,
         targets,
@@ -119,8 +122,6 @@ def check(
     if baseline is not None and update:
         before = _merged(baseline, Baseline(name, values, compilers))
         documents.write_text(baseline, documents.to_json(documents.encode(before)))
-    if before is not None and baseline is not None:
-        _check_compilers(before, compilers, baseline)
     found = judge_limits(
         limits,
         values,
@@ -173,13 +174,16 @@ def _check_targets(limits: Limits, names: Sequence[str]) -> None:
         )
 
 
-def _check_compilers(before: Baseline, compilers: Mapping[str, str], path: Path) -> None:
+def _check_compiler(before: Baseline, targets: Sequence[Target], path: Path) -> None:
     """Another compiler makes another number of instructions of the same code."""
-    for target, compiler in compilers.items():
-        then = before.compilers.get(target)
-        if then is not None and then != compiler:
+    for target in targets:
+        then = before.compilers.get(target.name)
+        if then is None or target.core is None or not has_compiler():
+            continue
+        here = compiler_version()
+        if then != here:
             raise UsageError(
-                f"{path} was made with {then} for {target}, and here is {compiler}",
+                f"{path} was made with {then} for {target.name}, and here is {here}",
                 hint="use the same compiler in CI, or edgeq check --update",
             )
 

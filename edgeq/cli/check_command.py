@@ -1,4 +1,4 @@
-"""edgeq check: build, count, and fail when a limit of edgeq.toml is passed."""
+"""edgeq check: build, count, and fail when a limit of edgeq.toml is broken."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def command(
     """Build what edgeq.toml says, run it in the emulator where its target has one, and hold the
     result against its [limits]. Needs no hardware.
 
-    Exit code 1 when a limit is passed, with what was, and by how much.
+    Exit code 1 when a limit is broken, with what was, and by how much.
 
     \b
     edgeq check --update     # writes the baseline; commit it
@@ -142,7 +142,7 @@ def _show(check: checking.Check) -> None:
     failed = [g for g in check.gates if not g.passed]
     if failed:
         names = ", ".join(f"{g.metric} on {g.target}" for g in failed)
-        console.say(f"{len(failed)} of {len(check.gates)} limits are passed: {names}", style="red")
+        console.say(f"{len(failed)} of {len(check.gates)} limits are broken: {names}", style="red")
     else:
         console.say(f"all {len(check.gates)} limits hold", style="green")
 

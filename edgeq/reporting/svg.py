@@ -121,7 +121,7 @@ def bars(
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`, about `count` of them: 1, 2, 2.5 or 5 times 10^n apart."""
+    """About `count` round numbers from `low` to `high`: 1, 2, 2.5 or 5 times 10^n apart."""
     span = (high - low) or abs(high) or 1.0
     raw = span / count
     size = 10.0 ** math.floor(math.log10(raw))

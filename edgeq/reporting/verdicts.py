@@ -69,7 +69,7 @@ _NOT = {
     "fits": "does not fit",
     "accuracy": "accuracy",
     "valid run": "the run is not valid",
-    **{f"{metric} limit": f"the limit on {metric} is passed" for metric in METRICS},
+    **{f"{metric} limit": f"the limit on {metric} is broken" for metric in METRICS},
 }
 """By question: what is said where the answer is no."""
 
