@@ -12,7 +12,7 @@ APT_PROGRAMS := arm-none-eabi-g++ qemu-system-arm aarch64-linux-gnu-gcc arm-linu
 APT_STAND_INS := adb openssh-client clang patchelf dpkg-dev libcap-dev android-libbase-dev \
   android-libcutils-dev android-liblog-dev android-libboringssl-dev libstdc++6-arm64-cross
 
-.PHONY: help demo test test-devices test-slow check format types wheel bench-convert bench-instructions sizes clean
+.PHONY: help demo test test-devices test-slow check format types wheel bench-convert bench-instructions bench-cortex-m sizes clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -49,6 +49,9 @@ sizes: $(STAMPS)/dev $(STAMPS)/devices ## flash, arena, stack of networks (MODEL
 
 bench-instructions: $(STAMPS)/dev $(STAMPS)/devices ## instructions per inference on emulated cores; MODELS, BESIDE=counts.json
 	$(BIN)/python benchmarks/instructions.py $(if $(BESIDE),--beside $(BESIDE)) $(MODELS)
+
+bench-cortex-m: $(STAMPS)/dev $(STAMPS)/devices ## instructions, flash, RAM of six cores beside TensorFlow Lite Micro's; MODELS=folder
+	$(BIN)/python benchmarks/cortex_m.py $(if $(MODELS),--models $(MODELS))
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist examples/*/build

@@ -13,9 +13,11 @@ from edgeq.errors import ConversionError
 from edgeq.graph import NUMPY_TYPES, Graph, Port
 from edgeq.interpreters import Network, batches, inference_limit, threads
 from edgeq.lint import Finding, Lint
+from edgeq.mending import example_count
 from edgeq.models import Model
 from edgeq.ranges import Histogram
 from edgeq.samples import Arrays, Samples, Source, open_samples
+from edgeq.tflite.lstm import cell_states
 
 DEFAULT_SAMPLES = 200
 """Beyond 100 to 200 samples ranges hardly change: shared/conversion.md measured 1, 10, 50, 100
@@ -50,7 +52,8 @@ class Calibration:
     """(min, max) of each float activation of the model's main subgraph, by tensor index.
 
     `samples` says how many were used, `sha256` is of their bytes in order, `fingerprints` are
-    those of each. `distributions` are there when they were asked for.
+    those of each. `distributions` are there when they were asked for. `examples` are some of the
+    samples, to compare repaired models on.
     """
 
     ranges: Mapping[int, tuple[float, float]]
@@ -60,6 +63,7 @@ class Calibration:
     findings: tuple[Finding, ...] = field(default=())
     fingerprints: frozenset[bytes] = field(default=frozenset(), repr=False)
     distributions: Distributions | None = field(default=None, repr=False, compare=False)
+    examples: tuple[Arrays, ...] = field(default=(), repr=False, compare=False)
 
 
 def fingerprint(sample: Arrays, inputs: Sequence[Port]) -> bytes:
@@ -128,16 +132,19 @@ def calibrate(
         t.index
         for t in model.graph.main.tensors
         if t.dtype == "float32" and not t.is_constant and t.index in _live(model.graph)
-    ]
+    ] + list(cell_states(model.graph))
     count = len(samples)
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()
     fingerprints: set[bytes] = set()
+    kept: list[Arrays] = []
+    room = example_count(model.graph)
     done = 0
     channels = _channels(model.graph, indexes) if distributions else None
     arguments = (model.tflite, indexes, workers, channels)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples), ranges.batch):
+            kept += batch[: room - len(kept)]
             for sample in batch:
                 fingerprints.add(fingerprint(sample, model.graph.inputs))
                 for value in sample:
@@ -166,6 +173,7 @@ def calibrate(
         findings=tuple(judge.findings()),
         fingerprints=frozenset(fingerprints),
         distributions=seen,
+        examples=tuple(kept),
     )
 
 
