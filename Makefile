@@ -26,8 +26,8 @@ test: $(STAMPS)/dev $(STAMPS)/devices ## the tests, with all they need
 test-devices: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins ## tests on a phone's and a Raspberry Pi's stand-ins
 	$(BIN)/pytest -n 2 -m devices
 
-test-slow: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins $(STAMPS)/browser ## every test
-	$(BIN)/pytest -n 2
+test-slow: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins $(STAMPS)/browser ## every test; pictures of the report to build/screenshots
+	EDGEQ_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/pytest -n 2
 
 check: $(STAMPS)/dev ## every linter
 	PATH="$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure

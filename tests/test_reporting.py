@@ -226,6 +226,22 @@ def test_a_bundle_is_found_where_build_puts_it(bundles, sha256, tmp_path, monkey
     assert "Everything that was checked holds" in capfd.readouterr().out
 
 
+def test_each_target_has_its_own_bundle_also_of_the_same_model(bundles, sha256, tmp_path):
+    host = measured(model="tiny", model_sha256=sha256)
+    write_results(tmp_path / "r.json", Results((host, on_board(sha256))))
+    sources = [tmp_path / "r.json", bundles / "host"]
+    report = reporting.open_sources(sources, [bundles])
+    assert [s.manifest["target"] for s in report.subjects] == ["host", "mps2-an386"]
+
+
+def test_a_network_of_thousands_of_operators_stays_a_small_page(tmp_path):
+    names = [f"block_{i}/a_layer_with_a_name_that_is_quite_long" for i in range(4000)]
+    layers = tuple(LayerProfile(i, "CONV_2D", n, i, 1, float(i)) for i, n in enumerate(names))
+    text = reporting.to_html(reporting.gather([counted(profile=Profile("cycles", 1, layers))]))
+    assert len(text) < 1_000_000
+    assert "3,600 more: edgeq report --format csv" in text
+
+
 def test_errors_by_layer_are_in_the_manifest_of_build_layers_and_in_the_report(
     tmp_path, float_model, vectors
 ):
@@ -364,7 +380,7 @@ def test_hostile_names_are_text_in_junit_and_json(hostile):
 def test_hostile_names_are_text_on_the_terminal(hostile, tmp_path, capfd):
     kept = ["--history", str(tmp_path / "h")]
     assert run(["report", str(hostile), "-o", str(tmp_path / "r.html")]) == 0
-    assert run(["history", *kept, "add", str(hostile)]) == 0
+    assert run(["history", "add", str(hostile), *kept]) == 0
     assert run(["history", *kept]) == 0
     out, err = capfd.readouterr()
     assert "=1+1" in out

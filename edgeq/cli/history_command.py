@@ -83,9 +83,11 @@ def command(
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
+@folder_option
 @click.pass_obj
-def add(folder: Path, files: tuple[Path, ...]) -> None:
+def add(folder: Path, files: tuple[Path, ...], history_folder: str | None) -> None:
     """Keep results files of edgeq bench --json, with the commit that is checked out now."""
+    folder = folder_of(history_folder) if history_folder else folder
     results = [read_results(file) for file in files]
     for file, found in zip(files, results, strict=True):
         entry = history.save(folder, found, commit=history.commit_of(Path.cwd()))
@@ -102,16 +104,28 @@ def add(folder: Path, files: tuple[Path, ...]) -> None:
     metavar="[METRIC=]LIMIT",
     help="How much worse a metric may get, as for edgeq compare.",
 )
-@click.option("--allow", multiple=True, type=click.Choice(comparison.DIFFERENCES))
+@click.option(
+    "--allow",
+    multiple=True,
+    type=click.Choice(comparison.DIFFERENCES),
+    help="Compare although this differs. May be repeated.",
+)
+@folder_option
 @click.pass_obj
 def compare(
-    folder: Path, base: str, new: str, limits: tuple[str, ...], allow: tuple[str, ...]
+    folder: Path,
+    base: str,
+    new: str,
+    limits: tuple[str, ...],
+    allow: tuple[str, ...],
+    history_folder: str | None,
 ) -> int:
     """Compare two kept results, named by the beginning of an id or commit, last, or last~1.
 
     A network that was changed is compared with what it was: the model's SHA-256 may differ.
     Exit code 1 when a metric got worse by more than its limit and by more than the noise.
     """
+    folder = folder_of(history_folder) if history_folder else folder
     kept = history.entries(folder)
     if len(kept) < 2:
         raise UsageError(

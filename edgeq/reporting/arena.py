@@ -10,6 +10,7 @@ from edgeq.reporting.svg import (
     Figure,
     Table,
     byte_ticks,
+    drawn,
     figure,
     human,
     line,
@@ -42,7 +43,10 @@ def over_layers(key: str, inspection: Inspection) -> Figure:
         y = bottom - height * value / largest
         parts += [line(_LEFT, y, WIDTH - _RIGHT, y), text(_LEFT - 8, y + 4, human(value), "end")]
     step = 1 + len(operators) // 30
+    large = drawn(used)
     for o, size in zip(operators, used, strict=True):
+        if o.index not in large:
+            continue
         x, tall = _LEFT + o.index * room, height * size / largest
         kind = "c1" if o.index == peak else "c0"
         name = f"{o.index} {o.name} {short(o.layer)}: {size:,} bytes"
@@ -83,7 +87,10 @@ def plan_picture(key: str, plan: MemoryFact, operators: Sequence[str]) -> Figure
         parts += [line(_LEFT, y, WIDTH - _RIGHT, y), text(_LEFT - 8, y + 4, human(value), "end")]
     peak = _LEFT + (plan.peak_operator + 1) * room
     parts.append(rect(peak, bottom - height, room, height, "interval"))
+    large = drawn([b.bytes for b in plan.buffers])
     for i, b in enumerate(plan.buffers):
+        if i not in large:
+            continue
         x = _LEFT + (b.first + 1) * room
         wide = (b.last - b.first + 1) * room
         tall = height * b.bytes / size

@@ -9,6 +9,7 @@ from edgeq.reporting.svg import (
     WIDTH,
     Figure,
     Table,
+    drawn,
     figure,
     line,
     rect,
@@ -41,7 +42,10 @@ def by_layer(key: str, layers: Sequence[Layer]) -> Figure | None:
         y = bottom - height * value / largest
         parts += [line(_LEFT, y, WIDTH - _RIGHT, y), text(_LEFT - 8, y + 4, f"{value:g} dB", "end")]
     step = 1 + len(known) // 30
+    large = drawn(levels)
     for i, (layer, level) in enumerate(zip(known, levels, strict=True)):
+        if i not in large and layer is not worst:
+            continue
         x, tall = _LEFT + i * room, height * level / largest
         kind = "c1" if layer is worst else "c0"
         said = f"{layer.index} {layer.op} {short(layer.name)}: {_level(layer)}"

@@ -152,7 +152,7 @@ def open_sources(
             checks.append(check_from_json(data, str(source)))
         else:
             measurements += from_json(data, str(source)).measurements
-    wanted = {m.model_sha256 for m in measurements} - {_sha256(b) for b in bundles}
+    wanted = {m.model_sha256 for m in measurements}
     nearby = [b for place in places for b in _nearby(place) if _sha256(b) in wanted]
     return gather(measurements, bundles, nearby, checks, history)
 

@@ -34,22 +34,22 @@ def by_part(key: str, s: Subject) -> Figure | None:
     total = sum(size for _, size in parts)
     there = s.described.flash if s.described else None
     full = float(there) if there and there < 8 * total else total
-    drawn = [rect(_LEFT, 16, WIDTH - _LEFT - _RIGHT, 34, "free")]
+    picture = [rect(_LEFT, 16, WIDTH - _LEFT - _RIGHT, 34, "free")]
     x = float(_LEFT)
     y = 76
     for i, (name, size) in enumerate(parts):
         wide = (WIDTH - _LEFT - _RIGHT) * size / max(full, total)
         said = f"{name}: {size:,.0f} bytes"
-        drawn.append(rect(x, 16, wide, 34, f"c{i}", said))
-        drawn += [rect(_LEFT, y - 11, 12, 12, f"c{i}"), text(_LEFT + 20, y, said)]
+        picture.append(rect(x, 16, wide, 34, f"c{i}", said))
+        picture += [rect(_LEFT, y - 11, 12, 12, f"c{i}"), text(_LEFT + 20, y, said)]
         x += wide
         y += 20
     if there and full != total:
-        drawn.append(text(WIDTH - _RIGHT, 76, f"of {human(there)} on {s.target}", "end"))
+        picture.append(text(WIDTH - _RIGHT, 76, f"of {human(there)} on {s.target}", "end"))
     rows = [(name, f"{size:,.0f}", f"{size / total:.1%}") for name, size in parts]
     rows.append(("together", f"{total:,.0f}", "100.0%"))
     if there:
         rows.append((f"{s.target} has", f"{there:,}", ""))
     about = "One bar in parts: " + ", ".join(f"{n} {size:,.0f} bytes" for n, size in parts) + "."
     table = Table(("part", ">bytes", ">share"), tuple(rows))
-    return figure(key, f"Flash by part: {total:,.0f} bytes", about, y, drawn, table)
+    return figure(key, f"Flash by part: {total:,.0f} bytes", about, y, picture, table)

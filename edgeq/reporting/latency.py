@@ -95,9 +95,8 @@ def distribution(key: str, m: Measurement) -> Figure:
         parts.append(text(x(value), bottom + 18, _axis(m, value), "middle"))
     beyond = int(data.size - shown.size)
     if beyond:
-        parts.append(
-            text(WIDTH - _RIGHT, bottom + 38, f"{beyond:,} slower runs are not drawn", "end")
-        )
+        said = "1 slower run is" if beyond == 1 else f"{beyond:,} slower runs are"
+        parts.append(text(WIDTH - _RIGHT, bottom + 38, f"{said} not drawn", "end"))
     about = (
         f"A histogram. The median is {format_ticks(m, s.median)}, the 95th percentile "
         f"{format_ticks(m, s.p95)}, the slowest run took {format_ticks(m, s.max)}."

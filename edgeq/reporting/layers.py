@@ -11,6 +11,7 @@ from edgeq.reporting.svg import (
     Figure,
     Table,
     bars,
+    drawn,
     figure,
     line,
     rect,
@@ -44,12 +45,21 @@ def in_order(key: str, layers: Sequence[Layer], unit: str) -> Figure:
     room = (WIDTH - _LEFT - _RIGHT) / max(1, len(layers))
     parts = [rect(_LEFT, 8, 12, 12, "c1"), text(_LEFT + 18, 18, "share of all MACs")]
     if total:
-        parts += [rect(_LEFT + 170, 8, 12, 12, "c0"), text(_LEFT + 188, 18, f"share of all {unit}")]
+        parts += [
+            rect(_LEFT + 170, 8, 12, 12, "c0"),
+            text(_LEFT + 188, 18, f"share of all {_word(unit)}"),
+        ]
     for share in ticks(0, largest, 4):
         y = bottom - height * share / largest
         parts += [line(_LEFT, y, WIDTH - _RIGHT, y), text(_LEFT - 8, y + 4, f"{share:.0%}", "end")]
     step = 1 + len(layers) // 30
+    large = drawn([max(pair) for pair in shares])
     for i, (layer, (time, work)) in enumerate(zip(layers, shares, strict=True)):
+        if i % step == 0:
+            x = _LEFT + (i + 0.5) * room
+            parts.append(text(x, bottom + 16, place(layer) or str(i), "middle"))
+        if i not in large:
+            continue
         x = _LEFT + i * room
         wide = max(0.8, room * (0.4 if total else 0.8))
         name = f"{place(layer) or i} {layer.op} {short(layer.name)}"
@@ -59,17 +69,17 @@ def in_order(key: str, layers: Sequence[Layer], unit: str) -> Figure:
             tall = height * time / largest
             left = x + room * 0.1 + wide
             parts.append(rect(left, bottom - tall, wide, tall, "c0", f"{name}: {time:.1%}"))
-        if i % step == 0:
-            parts.append(text(x + room / 2, bottom + 16, place(layer) or str(i), "middle"))
     parts.append(text(_LEFT, bottom + 36, "operators, by their index in the model"))
-    caption = f"Layers in network order: {unit} beside MACs" if total else "MACs of each layer"
+    caption = (
+        f"Layers in network order: {_word(unit)} beside MACs" if total else "MACs of each layer"
+    )
     heaviest = max(zip(shares, layers, strict=True), key=lambda pair: pair[0], default=None)
     about = "Columns, two for each operator." if total else "A column for each operator."
     if heaviest:
         (time, work), layer = heaviest
         about += (
             f" The largest is operator {place(layer)} {layer.op}: "
-            + (f"{time:.1%} of the {unit}, " if total else "")
+            + (f"{time:.1%} of the {_word(unit)}, " if total else "")
             + f"{work:.1%} of the MACs."
         )
     return figure(key, caption, about, bottom + 44, parts, layer_table(layers, unit))
@@ -97,7 +107,7 @@ def by_cost(key: str, layers: Sequence[Layer], unit: str) -> Figure:
     about = "Horizontal bars, the largest first."
     if first:
         about += f" Operator {place(first)} {first.op} takes {(first.ticks or 0) / total:.1%}."
-    caption = f"Layers by {unit}, the largest first"
+    caption = f"Layers by {_word(unit)}, the largest first"
     return figure(key, caption, about, end + 6, parts, layer_table(ordered, unit))
 
 
@@ -122,4 +132,10 @@ def layer_table(layers: Sequence[Layer], unit: str) -> Table:
 
 
 def _per_mac(layer: Layer, unit: str) -> str:
-    return f"{layer.ticks / layer.macs:.2f} a MAC" if layer.ticks and layer.macs else ""
+    if not layer.ticks or not layer.macs:
+        return ""
+    return f"{layer.ticks / layer.macs:.2f}{' ns' if unit == 'ns' else ''} a MAC"
+
+
+def _word(unit: str) -> str:
+    return "time" if unit == "ns" else unit

@@ -68,13 +68,12 @@ def commands(s: Subject) -> list[str]:
         lines.append(shlex.join(words))
     m = s.measurement
     bench = ["edgeq", "bench", f"build/{s.target}"]
-    if m is not None and m.environment.emulator:
+    if m is not None and m.unit == "instructions":
         bench += ["--sim"]
     elif s.described is not None and s.described.transport in ("adb", "ssh"):
         bench += ["--device", "adb:auto" if s.described.transport == "adb" else "ssh:pi@HOST"]
-    elif s.described is not None and s.described.core is not None and m is not None:
-        is_counted = m.unit == "instructions"
-        bench += ["--sim"] if is_counted else ["--port", "auto"]
+    elif s.described is not None and s.described.core is not None:
+        bench += ["--port", "auto"]
     if m is not None and m.profile is not None:
         bench.append("--profile")
     lines.append(shlex.join([*bench, "--json", "now.json"]))

@@ -22,6 +22,11 @@ LABEL = 210
 
 ROW = 24
 
+TABLE_ROWS = 400
+"""Behind a plot, at most: a page of a network with thousands of operators must stay small."""
+
+_DRAWN = 300
+
 
 @dataclass(frozen=True)
 class Table:
@@ -45,6 +50,10 @@ def figure(
     key: str, caption: str, about: str, height: float, parts: Sequence[Markup], table: Table
 ) -> Figure:
     """The `parts` as one picture, WIDTH wide. `about` says in words what is to be seen."""
+    if len(table.rows) > TABLE_ROWS:
+        more = f"{len(table.rows) - TABLE_ROWS:,} more: edgeq report --format csv"
+        last = (more, *[""] * (len(table.heads) - 1))
+        table = Table(table.heads, (*table.rows[:TABLE_ROWS], last))
     svg = Markup(
         '<svg viewBox="0 0 {w} {h}" role="img" aria-labelledby="{k}-t {k}-d" '
         'xmlns="http://www.w3.org/2000/svg"><title id="{k}-t">{t}</title>'
@@ -128,6 +137,12 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = next(size * k for k in (1, 2, 2.5, 5, 10) if size * k >= raw)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def drawn(sizes: Sequence[float]) -> set[int]:
+    """The places of those that a plot draws: the largest. Beside them the others are no pixel."""
+    order = sorted(range(len(sizes)), key=lambda i: -sizes[i])
+    return set(order[:_DRAWN])
 
 
 def byte_ticks(high: float) -> list[float]:

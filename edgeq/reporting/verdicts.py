@@ -56,7 +56,7 @@ def headline(report: Report) -> tuple[Answer, str]:
         return "no", f"{title}: {_NOT[line.question]}: {line.fact}{more}."
     open_questions = sum(line.answer == "unknown" for line in lines)
     if any(line.answer == "note" for line in lines):
-        return "note", "Everything that was checked holds; one thing is worth a look below."
+        return "note", "Everything that was checked holds; something is worth a look."
     if open_questions:
         are = "question is" if open_questions == 1 else "questions are"
         return "yes", f"Everything that was checked holds; {open_questions} {are} still open."
