@@ -6,15 +6,14 @@ Bias Correction", ICCV 2019, arXiv:1906.04721, section 4.2, with means that were
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.graph import Graph, Op, Tensor
 from edgeq.tflite import read_graph
+from edgeq.tflite.constants import lone_constants, with_constants
 
 _BIAS = 2
 """Which input of CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED it is."""
@@ -30,31 +29,26 @@ def with_corrected_biases(
     bias of its own stays as it is. Only biases change, in place. None when none does.
     """
     graph = read_graph(tflite)
-    tensors = graph.main.tensors
+    tensors, lone = graph.main.tensors, lone_constants(graph)
     float_ops = {original.main.tensors[op.outputs[0]].name: op for op in original.main.ops}
-    start = _address(np.frombuffer(tflite, np.uint8))
-    held = [t.data for s in graph.subgraphs for t in s.tensors if t.data is not None]
-    uses = Counter(_address(data) for data in held if data.size)
-    readers = Counter(i for op in graph.main.ops for i in op.inputs)
-    made = bytearray(tflite)
+    changed = {}
     for op in graph.main.ops:
         twin = float_ops.get(tensors[op.outputs[0]].name)
         if twin is None or twin.name != op.name or len(op.inputs) <= _BIAS or op.inputs[_BIAS] < 0:
             continue
         bias, mean = tensors[op.inputs[_BIAS]], means.get(twin.inputs[0])
-        if bias.data is None or mean is None or readers[bias.index] > 1:
+        if bias.data is None or mean is None or bias.index not in lone or not bias.quantization:
             continue
-        place = _address(bias.data)
         error = _mean_error(op, tensors[op.inputs[1]], original.main.tensors[twin.inputs[1]], mean)
-        if error is None or error.shape != bias.shape or uses[place] > 1 or not bias.quantization:
+        if error is None or error.shape != bias.shape:
             continue
         change = np.round(error / np.asarray(bias.quantization.scales, np.float64))
         limits = np.iinfo(bias.data.dtype)
         # In float64 the largest int64 would be one too many; half of either range is ample.
-        changed = np.clip(bias.data - change, limits.min // 2, limits.max // 2)
-        stored = changed.astype(bias.data.dtype).tobytes()
-        made[place - start : place - start + len(stored)] = stored
-    return bytes(made) if made != tflite else None
+        better = np.clip(bias.data - change, limits.min // 2, limits.max // 2)
+        changed[bias.index] = better.astype(bias.data.dtype)
+    made = with_constants(tflite, changed)
+    return made if made != tflite else None
 
 
 def _mean_error(
@@ -78,7 +72,3 @@ def _mean_error(
     if op.name == "FULLY_CONNECTED" and rounding.shape[-1] == mean.size:
         return np.asarray(rounding @ mean)
     return None
-
-
-def _address(data: NDArray[Any]) -> int:
-    return int(data.__array_interface__["data"][0])

@@ -202,7 +202,7 @@ def _quantized(
 ) -> tuple[Model, Calibration, Conversion, Choice]:
     model = mended(model, samples, repairs)
     calibration = calibrate(model, samples, distributions=method != "minmax", progress=progress)
-    conversion, choice = choose(
+    model, conversion, choice = choose(
         model,
         calibration,
         scheme,

@@ -222,16 +222,20 @@ def _show_choice(choice: Choice | None) -> None:
         return
     console.say(f"calibration, on {choice.samples} samples that no range is from:", style="bold")
     labelled = choice.trials[0].accuracy is not None
+    fewer = any(t.samples != choice.samples for t in choice.trials if not t.failed)
     rows = []
     for trial in choice.trials:
-        kept = (trial.method, trial.bias_correction) == (choice.method, choice.bias_correction)
         level = "equal" if trial.sqnr_db is None else f"{trial.sqnr_db:.1f}"
         row = [trial.name, "" if trial.failed else level]
         if labelled:
             row.append("" if trial.accuracy is None else f"{100 * trial.accuracy:.2f} %")
-        rows.append([*row, "kept" if kept else trial.failed or ""])
-    columns = ["ranges", ">SQNR dB", *([">accuracy"] if labelled else []), ""]
-    console.table(columns, rows)
+        if fewer:
+            row.append("" if trial.failed else str(trial.samples))
+        outcome = "kept" if trial.way == choice.way else trial.failed or trial.refused or ""
+        rows.append([*row, outcome])
+    level = ">SQNR dB before softmax" if choice.before_softmax else ">SQNR dB"
+    columns = ["ranges", level, *([">accuracy"] if labelled else [])]
+    console.table([*columns, *([">samples"] if fewer else []), ""], rows)
 
 
 def _show_proof(verification: Verification) -> None:
