@@ -111,15 +111,15 @@ def with_batch_of_one(tflite: bytes, name: str = "model") -> bytes:
 def with_outputs(tflite: bytes, outputs: Sequence[int], name: str = "model") -> bytes:
     """The model with these tensors of the main subgraph as its outputs, each under the name in the
     signature that the one in its place had. Operators stay, also those that nothing reads."""
-    _, model = _unpack(tflite, name)
+    _, model = unpack(tflite, name)
     subgraph = model.subgraphs[0]
-    moved = dict(zip(_indexes(subgraph.outputs), outputs, strict=True))
+    moved = dict(zip(indexes(subgraph.outputs), outputs, strict=True))
     subgraph.outputs = np.array(outputs, np.int32)
     for signature in model.signatureDefs or []:
         if signature.subgraphIndex == 0:
             for entry in signature.outputs or []:
                 entry.tensorIndex = moved.get(int(entry.tensorIndex), int(entry.tensorIndex))
-    return _pack(model, name)
+    return pack(model, name)
 
 
 def with_data_inside(tflite: bytes, name: str = "model") -> bytes:
