@@ -26,8 +26,8 @@ test: $(STAMPS)/dev $(STAMPS)/devices ## the tests, with all they need
 test-devices: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins ## tests on a phone's and a Raspberry Pi's stand-ins
 	$(BIN)/pytest -n 2 -m devices
 
-test-slow: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins ## every test
-	$(BIN)/pytest -n 2
+test-slow: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins $(STAMPS)/browser ## every test; pictures of the report to build/screenshots
+	EDGEQ_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/pytest -n 2
 
 check: $(STAMPS)/dev ## every linter
 	PATH="$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure
@@ -79,4 +79,12 @@ $(STAMPS)/devices: | $(VENV)/bin/python
 $(STAMPS)/stand-ins: | $(STAMPS)/devices
 	dpkg -s $(APT_STAND_INS) >/dev/null 2>&1 || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT_STAND_INS); }
+	@mkdir -p $(STAMPS) && touch $@
+
+# The report in a browser: Debian's Chromium, driven by Playwright, with axe-core in the page.
+$(STAMPS)/browser: | $(STAMPS)/dev
+	command -v chromium >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
+	$(BIN)/pip install --quiet --disable-pip-version-check playwright
+	-npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@4
 	@mkdir -p $(STAMPS) && touch $@

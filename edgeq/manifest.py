@@ -119,6 +119,7 @@ def describe(
             "held_out": verification.held_out,
             "also_calibrated": verification.also_calibrated,
             "agreement": verification.agreement and encode(verification.agreement),
+            "layers": [encode(e) for e in verification.layers],
         },
     }
 

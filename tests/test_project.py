@@ -341,7 +341,7 @@ def test_names_from_a_model_cannot_write_settings(tmp_path: Path) -> None:
     text = project_template(hostile, hostile, ports, ports)
     assert tomllib.loads(text)["model"] == hostile
     assert tomllib.loads(text).keys() == {
-        "name", "model", "targets", "input", "calibration", "evaluation"
+        "name", "model", "targets", "input", "calibration", "evaluation", "limits"
     }  # fmt: skip
     assert not any(line.startswith("allow_lambda") for line in text.splitlines())
 
