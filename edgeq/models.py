@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -413,6 +414,13 @@ def _export(
         return tflite, route, done, offered, failed + [f"repair {line}" for line in rejected]
     assert last is not None
     lines = list(dict.fromkeys(failed))
+    if state := re.search(r"(?:node|op:) '?([^\s']+)/AssignVariableOp", "\n".join(lines)):
+        raise ConversionError(
+            f"{path.name}: layer {state[1]} keeps its state in a variable from one inference to "
+            "the next, which has no integer form",
+            hint="for int8 the repair lstm makes an LSTM one operator; else save the layer with "
+            "stateful=False",
+        )
     raise ConversionError(
         f"{path.name}: no way to a .tflite worked:\n  " + "\n  ".join(lines), hint=last.hint
     )
@@ -424,5 +432,6 @@ def _refuse_dynamic(graph: Graph, source: str) -> None:
             raise ModelError(
                 f"{source}: input {port.name!r} has a dynamic dimension "
                 f"{port.tensor.dynamic_dims[0]}",
-                hint="convert it again with fixed input shapes",
+                hint="convert it again with fixed input shapes; repair batch-of-one fixes a first "
+                "dimension to 1",
             )

@@ -211,7 +211,7 @@ def _quantized(
     tensorflow: Worker,
     progress: Progress | None,
 ) -> tuple[Model, Calibration, Conversion, Choice]:
-    model = mended(model, samples, repairs)
+    model = mended(model, samples, repairs, scheme)
     calibration = calibrate(model, samples, distributions=method != "minmax", progress=progress)
     model, conversion, choice = choose(
         model,

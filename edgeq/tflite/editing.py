@@ -32,7 +32,6 @@ class Editor:
         self._name = name
         self._graph = self._model.subgraphs[0]
         self._graph.operators = list(self._graph.operators or [])
-        self._types = {code: kind for kind, code in self._type_codes().items()}
 
     @property
     def ops(self) -> list[Any]:
@@ -81,7 +80,7 @@ class Editor:
         return tuple(indexes(self._graph.tensors[tensor].shape))
 
     def dtype(self, tensor: int) -> str:
-        return self._types[int(self._graph.tensors[tensor].type)]
+        return opcodes.TENSOR_TYPES[int(self._graph.tensors[tensor].type)]
 
     def is_fixed(self, *tensors: int) -> bool:
         """Whether all have shapes that are known, the first dimension too."""
@@ -118,7 +117,7 @@ class Editor:
         made = self.schema.TensorT()
         made.name = name.encode()
         made.shape = np.array(shape, np.int32)
-        made.type = self._type_codes()[dtype]
+        made.type = opcodes.TENSOR_TYPES.index(dtype)
         if scale is not None:
             made.quantization = self.schema.QuantizationParametersT()
             made.quantization.scale = np.array([scale[0]], np.float32)
@@ -270,6 +269,3 @@ class Editor:
         made.version = version
         self._model.operatorCodes.append(made)
         return len(self._model.operatorCodes) - 1
-
-    def _type_codes(self) -> dict[str, int]:
-        return {kind: code for code, kind in enumerate(opcodes.TENSOR_TYPES)}
