@@ -111,7 +111,7 @@ def calibrate(
     model: Model, data: Source, *, distributions: bool = False, progress: Progress | None = None
 ) -> Calibration:
     """Run every sample of `data` (whatever open_samples takes) through the float model and record
-    exact minima and maxima; with `distributions`, also what choice.choose() needs.
+    exact minima and maxima, but for those that it has `learned`; with `distributions`, also what choice.choose() needs.
 
     Raises DataError for samples that cannot be right (see lint), ConversionError when the
     network has control flow, which cannot be calibrated.
@@ -159,7 +159,8 @@ def calibrate(
                 {indexes[i]: total / count for i, total in sums.items()},
             )
     return Calibration(
-        ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)},
+        ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)}
+        | dict(model.learned),
         samples=count,
         source=samples.source,
         sha256=digest.hexdigest(),

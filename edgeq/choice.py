@@ -116,6 +116,9 @@ def choose(
     """
     plain = convert(model, calibration, scheme, tensorflow=tensorflow)
     seen = calibration.distributions
+    if model.learned:
+        note = f"the source's own training has set the ranges of {len(model.learned)} activations"
+        return plain, Choice(method, "learned", note=note)
     if method == "minmax" or seen is None:
         return plain, Choice(method, "minmax")
     fresh, labels = _fresh(model, calibration, judges)

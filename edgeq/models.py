@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,13 +19,16 @@ from edgeq.errors import (
     WorkerError,
 )
 from edgeq.extras import install_line
+from edgeq.frameworks import NAMES, Arrays, compare, export, factory_of, form_of, framework_session
 from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
-from edgeq.repairs import Repair
+from edgeq.pytorch_files import check_exported, is_exported, refusal
+from edgeq.repairs import Repair, repairs_named
 from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
+from edgeq.tflite.exported import prepared
 from edgeq.tflite.reader import has_data_outside
 from edgeq.tflite.writer import (
     with_batch_of_one,
@@ -44,7 +48,15 @@ UNTOUCHED = "opened as it is"
 MAX_MODEL_BYTES = 2 * 1024**3
 DEFAULT_SIGNATURE = "serving_default"
 
-_FORMATS = {"keras": ".keras", "h5": ".h5", "saved_model": "SavedModel folder", "tflite": ".tflite"}
+_FORMATS = {
+    "keras": ".keras",
+    "h5": ".h5",
+    "saved_model": "SavedModel folder",
+    "tflite": ".tflite",
+    "onnx": ".onnx",
+    "pt2": ".pt2",
+    "pytorch": "net.py:make",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,8 @@ class Model:
     `tflite` has batch 1, static shapes and a named signature; `graph` is the same, read.
     `sha256` is of the source: the file, or a SavedModel folder's relative paths and contents.
     `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
+    `learned` has the (min, max) of activations, by tensor index, that the source brings from its
+    own training.
     """
 
     name: str
@@ -65,6 +79,7 @@ class Model:
     route: str
     failed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    learned: Mapping[int, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     @property
     def scheme(self) -> str:
@@ -119,12 +134,16 @@ def open_model(
     output_names: Mapping[str, str] | Sequence[str] = (),
     allow_lambda: bool = False,
     tensorflow: Worker | None = None,
+    framework: Worker | None = None,
+    repairs: frozenset[str] | None = None,
 ) -> Model:
-    """Open a .keras, .h5, SavedModel folder or .tflite.
+    """Open a .keras, .h5, SavedModel folder, .tflite, .onnx, .pt2 or net.py:make.
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
     outputs: all in their order, or some by their old name. `tensorflow` is a
-    tensorflow_session() to use; without one, a session is opened when the format needs it.
+    tensorflow_session() to use, `framework` a frameworks.framework_session(); without one, a
+    session is opened when the format needs it. Of another framework's model, `repairs` may be made
+    there (None: the default ones); without a `framework`, it is compared() at once.
 
     Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
     dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
@@ -138,7 +157,27 @@ def open_model(
             f"name {name!r} cannot name C files and arrays",
             hint=f"letters, digits and _, a letter first: {identifier(name)}",
         )
-    name = name or identifier(path.resolve().stem)
+    factory = factory_of(path)
+    name = name or identifier((factory[0] if factory else path).resolve().stem)
+    if form in NAMES:
+        allowed = repairs_named() if repairs is None else repairs
+        with ExitStack() as stack:
+            session = framework or stack.enter_context(framework_session(form))
+            made = export(session, path, form, input_shapes or {}, allowed)
+            tflite, done = prepared(made.tflite, path.name)
+            tflite = with_signature(tflite, DEFAULT_SIGNATURE, made.inputs, made.outputs, path.name)
+            graph = read_graph(tflite, path.name)
+            _check_signatures(graph, path.name, signature_key)
+            _refuse_dynamic(graph, path.name)
+            if output_names:
+                tflite = _rename_outputs(tflite, graph, output_names, path.name)
+                graph = read_graph(tflite, path.name)
+            route = ", ".join([made.route, *done])
+            model = Model(
+                name, printable(path.name), form, sha256, tflite, graph, route,
+                repairs=made.repairs, learned=made.learned,
+            )  # fmt: skip
+            return model if framework is not None else compared(model, session)
     if form == "tflite":
         tflite, route = _prepare_tflite(_read(path), path.name, input_shapes or {})
     else:
@@ -155,6 +194,22 @@ def open_model(
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
     return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
+
+
+def compared(model: Model, framework: Worker, samples: Sequence[Arrays] | None = None) -> Model:
+    """`model` with what a run of `samples` beside its source has shown in its route and repairs.
+
+    `framework` is the session that it was opened with. Without samples, its example input or
+    seeded random ones are taken. Raises ConversionError when it is more than float rounding.
+    """
+    found = compare(framework, model.tflite, model.graph, model.format, model.source, samples)
+    kind = "samples" if samples is not None else "inputs that are not real"
+    route = (
+        f"{model.route}; within {found.rounding:.2g} of {NAMES[model.format]} on "
+        f"{found.samples} {kind}"
+    )
+    repairs = tuple(replace(r, largest_error=found.change) for r in model.repairs)
+    return replace(model, route=route, repairs=repairs)
 
 
 def _check_signatures(graph: Graph, source: str, asked: str | None) -> None:
@@ -225,6 +280,11 @@ def check_ports(graph: Graph, source: str) -> None:
 
 
 def _format(path: Path) -> str:
+    factory = factory_of(path)
+    if factory is not None:
+        if not factory[0].is_file():
+            raise ModelError(f"{printable(factory[0])}: no such file", hint="check the path")
+        return "pytorch"
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "saved_model"
@@ -243,13 +303,26 @@ def _format(path: Path) -> str:
     if head[4:8] == b"TFL3":
         return "tflite"
     if head[:4] == b"PK\x03\x04":
-        if path.suffix == ".pt2" or path.suffix == ".pt":
-            raise _unsupported(path, "a PyTorch file")
+        if path.suffix in (".pt2", ".pt", ".pth"):
+            if is_exported(path):
+                check_exported(path)
+                return _agreeing(path, "pt2", (".pt2",))
+            raise ModelError(
+                f"{path.name}: a zip file, but no program that torch.export.save() wrote",
+                hint="torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')",
+            )
         return _agreeing(path, "keras", (".keras",))
     if head[:8] == b"\x89HDF\r\n\x1a\n":
         return _agreeing(path, "h5", (".h5", ".hdf5"))
     if path.suffix == ".onnx":
-        raise _unsupported(path, "an ONNX file")
+        return "onnx"
+    if path.suffix in (".pt", ".pth") or (path.suffix == ".pt2" and head[:2] == b"\x80\x02"):
+        raise refusal(path)
+    if path.suffix == ".py":
+        raise ModelError(
+            f"{path.name}: a Python file: which function makes the model?",
+            hint=f"{path}:make, where make() returns a PyTorch module and an example input",
+        )
     if path.suffix == ".tflite":
         raise ModelError(
             f"{path.name}: not a .tflite file (bytes 4 to 7 are {head[4:8]!r}, not b'TFL3')",
@@ -271,13 +344,6 @@ def _agreeing(path: Path, form: str, suffixes: tuple[str, ...]) -> str:
     )
 
 
-def _unsupported(path: Path, what: str) -> ModelError:
-    return ModelError(
-        f"{path.name}: {what}, which edgeq does not open",
-        hint=f"convert it first; edgeq opens: {', '.join(_FORMATS.values())}",
-    )
-
-
 def _read(path: Path) -> bytes:
     if path.stat().st_size > MAX_MODEL_BYTES:
         raise ModelError(f"{path.name}: over 2 GB, too large for a device")
@@ -286,6 +352,8 @@ def _read(path: Path) -> bytes:
 
 def _hash(path: Path) -> str:
     digest = hashlib.sha256()
+    factory = factory_of(path)
+    path = factory[0] if factory else path
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(os.fsencode(file.relative_to(path).as_posix()) + b"\0")

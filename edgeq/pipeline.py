@@ -11,12 +11,14 @@ from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, judges, s
 from edgeq.choice import Choice, choose
 from edgeq.conversion import Conversion, convert
 from edgeq.errors import ConversionError, UsageError
+from edgeq.frameworks import SAMPLES, form_of, framework_session
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
 from edgeq.lint import Lint
 from edgeq.models import (
     Model,
     check_ports,
+    compared,
     needs_tensorflow,
     open_model,
     tensorflow_session,
@@ -24,7 +26,7 @@ from edgeq.models import (
 )
 from edgeq.ranges import AUTO, method_named
 from edgeq.repairs import Repair, repairs_named
-from edgeq.samples import Samples, open_samples
+from edgeq.samples import Arrays, Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
 EVALUATION_SAMPLES = 1000
@@ -103,7 +105,9 @@ def prepare(
     wanted = scheme_named(scheme) if scheme else None
     method = method_named(data.calibration_method or AUTO)
     with ExitStack() as stack:
-        session = None
+        session = framework = None
+        if form := form_of(source):
+            framework = stack.enter_context(framework_session(form))
         if needs_tensorflow(source):
             # Importing takes seconds, so it begins before anything else is looked at.
             session = stack.enter_context(tensorflow_session())
@@ -115,6 +119,8 @@ def prepare(
             output_names=opening.output_names,
             allow_lambda=opening.allow_lambda,
             tensorflow=session,
+            framework=framework,
+            repairs=opening.repairs,
         )
         check_ports(model.graph, model.source)
         wanted = wanted or default_scheme or model.scheme
@@ -127,11 +133,17 @@ def prepare(
         if session is None and not model.is_quantized and wanted != "float32":
             session = stack.enter_context(tensorflow_session())
         samples, evaluation, unseen = _open_data(model, data)
+        if framework is not None:
+            model = compared(model, framework, _some(samples or evaluation, model.graph))
+            framework.close()
         calibration = choice = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
             calibration = calibrate(
-                model, samples, distributions=method != "minmax", progress=progress
+                model,
+                samples,
+                distributions=method != "minmax" and not model.learned,
+                progress=progress,
             )
             conversion, choice = choose(
                 model,
@@ -149,6 +161,12 @@ def prepare(
         evaluation, lint = checked(evaluation, model.graph)
     apart = data.evaluation is not None
     return Prepared(model, conversion, calibration, evaluation, lint if apart else None, choice)
+
+
+def _some(samples: Samples | None, graph: Graph) -> list[Arrays] | None:
+    if samples is None:
+        return None
+    return list(checked(samples.pick(thin(range(len(samples)), SAMPLES)), graph)[0])
 
 
 def _refuse_method(model: Model, scheme: str, method: str) -> None:
