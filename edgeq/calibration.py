@@ -13,6 +13,7 @@ from edgeq.errors import ConversionError
 from edgeq.graph import NUMPY_TYPES, Graph, Port
 from edgeq.interpreters import Network, batches, inference_limit, threads
 from edgeq.lint import Finding, Lint
+from edgeq.mending import example_count
 from edgeq.models import Model
 from edgeq.ranges import Histogram
 from edgeq.samples import Arrays, Samples, Source, open_samples
@@ -28,6 +29,10 @@ JUDGES = 64
 """Samples that a calibration is chosen on, at most: with 5 candidates about what one more pass
 over DEFAULT_SAMPLES costs."""
 
+_MOVING = (
+    "EXPAND_DIMS", "MAX_POOL_2D", "MIRROR_PAD", "PAD", "RESHAPE", "SLICE", "SQUEEZE",
+    "STRIDED_SLICE", "TRANSPOSE",
+)  # fmt: skip
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 Progress = Callable[[str, int, int], None]
@@ -50,7 +55,8 @@ class Calibration:
     """(min, max) of each float activation of the model's main subgraph, by tensor index.
 
     `samples` says how many were used, `sha256` is of their bytes in order, `fingerprints` are
-    those of each. `distributions` are there when they were asked for.
+    those of each. `distributions` are there when they were asked for. `examples` are some of the
+    samples, to compare repaired models on.
     """
 
     ranges: Mapping[int, tuple[float, float]]
@@ -60,6 +66,7 @@ class Calibration:
     findings: tuple[Finding, ...] = field(default=())
     fingerprints: frozenset[bytes] = field(default=frozenset(), repr=False)
     distributions: Distributions | None = field(default=None, repr=False, compare=False)
+    examples: tuple[Arrays, ...] = field(default=(), repr=False, compare=False)
 
 
 def fingerprint(sample: Arrays, inputs: Sequence[Port]) -> bytes:
@@ -111,7 +118,8 @@ def calibrate(
     model: Model, data: Source, *, distributions: bool = False, progress: Progress | None = None
 ) -> Calibration:
     """Run every sample of `data` (whatever open_samples takes) through the float model and record
-    exact minima and maxima, but for those that it has `learned`; with `distributions`, also what choice.choose() needs.
+    exact minima and maxima, where it has `learned` none; with `distributions`, also what
+    choice.choose() needs.
 
     Raises DataError for samples that cannot be right (see lint), ConversionError when the
     network has control flow, which cannot be calibrated.
@@ -133,11 +141,14 @@ def calibrate(
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()
     fingerprints: set[bytes] = set()
+    kept: list[Arrays] = []
+    room = example_count(model.graph)
     done = 0
     channels = _channels(model.graph, indexes) if distributions else None
     arguments = (model.tflite, indexes, workers, channels)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples), ranges.batch):
+            kept += batch[: room - len(kept)]
             for sample in batch:
                 fingerprints.add(fingerprint(sample, model.graph.inputs))
                 for value in sample:
@@ -160,14 +171,29 @@ def calibrate(
             )
     return Calibration(
         ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)}
-        | dict(model.learned),
+        | _learned(model),
         samples=count,
         source=samples.source,
         sha256=digest.hexdigest(),
         findings=tuple(judge.findings()),
         fingerprints=frozenset(fingerprints),
         distributions=seen,
+        examples=tuple(kept),
     )
+
+
+def _learned(model: Model) -> dict[int, tuple[float, float]]:
+    """By tensor index. What only moves an activation's values has the same range as it."""
+    main = model.graph.main
+    ranges = {t.index: model.learned[t.name] for t in main.tensors if t.name in model.learned}
+    if ranges:
+        for op in main.ops:
+            if op.name in _MOVING and op.inputs[0] in ranges:
+                ranges.setdefault(op.outputs[0], ranges[op.inputs[0]])
+        for op in reversed(main.ops):
+            if op.name in _MOVING and op.outputs[0] in ranges:
+                ranges.setdefault(op.inputs[0], ranges[op.outputs[0]])
+    return ranges
 
 
 def _channels(graph: Graph, indexes: Sequence[int]) -> dict[int, int]:

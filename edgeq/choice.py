@@ -104,6 +104,7 @@ def choose(
     judges: Samples | None,
     *,
     method: str = AUTO,
+    repairs: frozenset[str] | None = None,
     tensorflow: Worker,
     progress: Progress | None = None,
 ) -> tuple[Conversion, Choice]:
@@ -112,9 +113,9 @@ def choose(
     The best has the highest accuracy where `judges` have labels, then the highest SQNR of its worst
     output, and is worse than min-max in no output's SQNR, nor in accuracy, nor in operators that
     are not integer; else min-max stays. Biases are corrected where that is better by the same
-    measure. The `calibration` needs distributions, but for min-max.
+    measure. The `calibration` needs distributions, but for min-max; `repairs` are for convert().
     """
-    plain = convert(model, calibration, scheme, tensorflow=tensorflow)
+    plain = convert(model, calibration, scheme, repairs=repairs, tensorflow=tensorflow)
     seen = calibration.distributions
     if model.learned:
         note = f"the source's own training has set the ranges of {len(model.learned)} activations"
@@ -127,7 +128,13 @@ def choose(
         note = f"nothing was tried: {len(fresh)} samples are held out, and {MIN_JUDGES} are needed"
         if method == AUTO:
             return plain, Choice(AUTO, "minmax", note=note)
-        made = convert(model, _by(wanted[0], calibration, scheme), scheme, tensorflow=tensorflow)
+        made = convert(
+            model,
+            _by(wanted[0], calibration, scheme),
+            scheme,
+            repairs=repairs,
+            tensorflow=tensorflow,
+        )
         return made, Choice(method, method, note=note)
     steps = len(wanted) + 3
 
@@ -142,7 +149,7 @@ def choose(
             tell(number + 1)
             try:
                 by = _by(name, calibration, scheme)
-                found[name, False] = _tried(model, by, scheme, name, tensorflow, judge)
+                found[name, False] = _tried(model, by, scheme, name, repairs, tensorflow, judge)
             except EdgeqError as e:
                 found[name, False] = plain, Trial(name, False, failed=e.message)
         kept = "minmax", False
@@ -184,10 +191,11 @@ def _tried(
     calibration: Calibration,
     scheme: str,
     method: str,
+    repairs: frozenset[str] | None,
     tensorflow: Worker,
     judge: _Judge,
 ) -> tuple[Conversion, Trial]:
-    made = convert(model, calibration, scheme, tensorflow=tensorflow)
+    made = convert(model, calibration, scheme, repairs=repairs, tensorflow=tensorflow)
     return made, Trial(method, False, judge.fidelity(made))
 
 

@@ -63,7 +63,7 @@ class Exported:
 
 
 def factory_of(source: str | Path) -> tuple[Path, str] | None:
-    """("net.py", "make") of "net.py:make", a Python function that makes a module; None otherwise."""
+    """("net.py", "make") of "net.py:make", a function that makes a module; None for all else."""
     found = re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", str(source))
     return (Path(found[1]), found[2]) if found else None
 

@@ -19,7 +19,15 @@ from edgeq.errors import (
     WorkerError,
 )
 from edgeq.extras import install_line
-from edgeq.frameworks import NAMES, Arrays, compare, export, factory_of, form_of, framework_session
+from edgeq.frameworks import (
+    NAMES,
+    Arrays,
+    Exported,
+    compare,
+    export,
+    factory_of,
+    framework_session,
+)
 from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
@@ -66,8 +74,8 @@ class Model:
     `tflite` has batch 1, static shapes and a named signature; `graph` is the same, read.
     `sha256` is of the source: the file, or a SavedModel folder's relative paths and contents.
     `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
-    `learned` has the (min, max) of activations, by tensor index, that the source brings from its
-    own training.
+    `learned` has the (min, max) of activations, by tensor name, that the source brings from its own
+    training.
     """
 
     name: str
@@ -79,7 +87,7 @@ class Model:
     route: str
     failed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
-    learned: Mapping[int, tuple[float, float]] = field(default_factory=dict, repr=False)
+    learned: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     @property
     def scheme(self) -> str:
@@ -133,24 +141,26 @@ def open_model(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     output_names: Mapping[str, str] | Sequence[str] = (),
     allow_lambda: bool = False,
+    repairs: frozenset[str] | None = None,
     tensorflow: Worker | None = None,
     framework: Worker | None = None,
-    repairs: frozenset[str] | None = None,
 ) -> Model:
     """Open a .keras, .h5, SavedModel folder, .tflite, .onnx, .pt2 or net.py:make.
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
-    outputs: all in their order, or some by their old name. `tensorflow` is a
-    tensorflow_session() to use, `framework` a frameworks.framework_session(); without one, a
-    session is opened when the format needs it. Of another framework's model, `repairs` may be made
-    there (None: the default ones); without a `framework`, it is compared() at once.
+    outputs: all in their order, or some by their old name. `repairs` are the names of those that
+    may be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use,
+    `framework` a frameworks.framework_session(); without one, a session is opened when the format
+    needs it, and what comes from another framework is compared() with it at once.
 
     Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
     dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
     """
     path = Path(path)
     form = _format(path)
+    allowed = repairs_named() if repairs is None else repairs
     failed: list[str] = []
+    done: tuple[Repair, ...] = ()
     sha256 = _hash(path)
     if name is not None and name != identifier(name):
         raise UsageError(
@@ -160,26 +170,13 @@ def open_model(
     factory = factory_of(path)
     name = name or identifier((factory[0] if factory else path).resolve().stem)
     if form in NAMES:
-        allowed = repairs_named() if repairs is None else repairs
         with ExitStack() as stack:
             session = framework or stack.enter_context(framework_session(form))
             made = export(session, path, form, input_shapes or {}, allowed)
-            tflite, done = prepared(made.tflite, path.name)
-            tflite = with_signature(tflite, DEFAULT_SIGNATURE, made.inputs, made.outputs, path.name)
-            graph = read_graph(tflite, path.name)
-            _check_signatures(graph, path.name, signature_key)
-            _refuse_dynamic(graph, path.name)
-            if output_names:
-                tflite = _rename_outputs(tflite, graph, output_names, path.name)
-                graph = read_graph(tflite, path.name)
-            route = ", ".join([made.route, *done])
-            model = Model(
-                name, printable(path.name), form, sha256, tflite, graph, route,
-                repairs=made.repairs, learned=made.learned,
-            )  # fmt: skip
+            model = _of_framework(made, path, form, name, sha256, signature_key, output_names)
             return model if framework is not None else compared(model, session)
     if form == "tflite":
-        tflite, route = _prepare_tflite(_read(path), path.name, input_shapes or {})
+        tflite, route, done = _prepare_tflite(_read(path), path.name, input_shapes or {}, allowed)
     else:
         arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
         if tensorflow is not None:
@@ -193,7 +190,38 @@ def open_model(
     if output_names:
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
-    return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
+    source = printable(path.name)
+    return Model(name, source, form, sha256, tflite, graph, route, tuple(failed), done)
+
+
+def _of_framework(
+    made: Exported,
+    path: Path,
+    form: str,
+    name: str,
+    sha256: str,
+    signature_key: str | None,
+    output_names: Mapping[str, str] | Sequence[str],
+) -> Model:
+    tflite, done = prepared(made.tflite, path.name)
+    tflite = with_signature(tflite, DEFAULT_SIGNATURE, made.inputs, made.outputs, path.name)
+    graph = read_graph(tflite, path.name)
+    _check_signatures(graph, path.name, signature_key)
+    _refuse_dynamic(graph, path.name)
+    if output_names:
+        tflite = _rename_outputs(tflite, graph, output_names, path.name)
+        graph = read_graph(tflite, path.name)
+    return Model(
+        name,
+        printable(path.name),
+        form,
+        sha256,
+        tflite,
+        graph,
+        ", ".join([made.route, *done]),
+        repairs=made.repairs,
+        learned={graph.main.tensors[i].name: span for i, span in made.learned.items()},
+    )
 
 
 def compared(model: Model, framework: Worker, samples: Sequence[Arrays] | None = None) -> Model:
@@ -309,7 +337,7 @@ def _format(path: Path) -> str:
                 return _agreeing(path, "pt2", (".pt2",))
             raise ModelError(
                 f"{path.name}: a zip file, but no program that torch.export.save() wrote",
-                hint="torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')",
+                hint="torch.export.save(torch.export.export(model.eval(), (example,)), file)",
             )
         return _agreeing(path, "keras", (".keras",))
     if head[:8] == b"\x89HDF\r\n\x1a\n":
@@ -366,8 +394,11 @@ def _hash(path: Path) -> str:
 
 
 def _prepare_tflite(
-    tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]
-) -> tuple[bytes, str]:
+    tflite: bytes,
+    source: str,
+    input_shapes: Mapping[str, Sequence[int]],
+    allowed: frozenset[str],
+) -> tuple[bytes, str, tuple[Repair, ...]]:
     """The model with batch 1 and, when it is float, a signature; and what was done to it."""
     if input_shapes:
         raise ModelError(
@@ -376,17 +407,23 @@ def _prepare_tflite(
         )
     graph = read_graph(tflite, source)
     done = []
+    repairs = []
     if has_data_outside(tflite):
         tflite = with_data_inside(tflite, source)
         done.append("constants moved into the flatbuffer")
-    if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
+    dynamic = any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors)
+    if dynamic and "batch-of-one" in allowed:
         tflite = with_batch_of_one(tflite, source)
         done.append("batch fixed to 1")
-    if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
+        ports = tuple(p.name for p in graph.inputs if p.tensor.dynamic_dims)
+        repairs.append(Repair("batch-of-one", "the dynamic first dimension fixed to 1", ports))
+    unnamed = not graph.signatures and all(p.tensor.is_float for p in graph.inputs)
+    if unnamed and "signature" in allowed:
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, inputs, outputs, source)
         done.append("signature added")
-    return tflite, ", ".join(done) or UNTOUCHED
+        repairs.append(Repair("signature", f"signature {DEFAULT_SIGNATURE} added"))
+    return tflite, ", ".join(done) or UNTOUCHED, tuple(repairs)
 
 
 def _rename_outputs(

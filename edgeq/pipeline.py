@@ -14,7 +14,9 @@ from edgeq.errors import ConversionError, UsageError
 from edgeq.frameworks import SAMPLES, form_of, framework_session
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
+from edgeq.isolation import Worker
 from edgeq.lint import Lint
+from edgeq.mending import mended
 from edgeq.models import (
     Model,
     check_ports,
@@ -94,21 +96,23 @@ def prepare(
     data: Data | None = None,
     scheme: str | None = None,
     default_scheme: str | None = "int8",
+    tensorflow: Worker | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Open `source`, calibrate it on `data` and convert it.
 
     Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme` (None:
     nothing is converted). Float16 weights are widened to float32 for every scheme but their own.
+    `tensorflow` is a models.tensorflow_session() to use; without one it is opened when needed.
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
     method = method_named(data.calibration_method or AUTO)
     with ExitStack() as stack:
-        session = framework = None
+        session, framework = tensorflow, None
         if form := form_of(source):
             framework = stack.enter_context(framework_session(form))
-        if needs_tensorflow(source):
+        if session is None and needs_tensorflow(source):
             # Importing takes seconds, so it begins before anything else is looked at.
             session = stack.enter_context(tensorflow_session())
         model = open_model(
@@ -118,9 +122,9 @@ def prepare(
             input_shapes=opening.input_shapes,
             output_names=opening.output_names,
             allow_lambda=opening.allow_lambda,
+            repairs=opening.repairs,
             tensorflow=session,
             framework=framework,
-            repairs=opening.repairs,
         )
         check_ports(model.graph, model.source)
         wanted = wanted or default_scheme or model.scheme
@@ -139,6 +143,7 @@ def prepare(
         calibration = choice = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
+            model = mended(model, samples, opening.repairs)
             calibration = calibrate(
                 model,
                 samples,
@@ -151,11 +156,14 @@ def prepare(
                 wanted,
                 checked(unseen, model.graph)[0] if unseen else None,
                 method=method,
+                repairs=opening.repairs,
                 tensorflow=session,
                 progress=progress,
             )
         else:
-            conversion = convert(model, calibration, wanted, tensorflow=session)
+            conversion = convert(
+                model, calibration, wanted, repairs=opening.repairs, tensorflow=session
+            )
     lint = None
     if evaluation is not None:
         evaluation, lint = checked(evaluation, model.graph)

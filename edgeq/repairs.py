@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from edgeq.documents import nearest
 from edgeq.errors import UsageError
 
-REPAIRS: dict[str, str] = {}
+REPAIRS: dict[str, str] = {
+    "gelu": "GELU written as x * sigmoid(1.702 x), or by tanh",
+    # Of a .tflite, by flatbuffer_repairs and models.
+    "batch-of-one": "a .tflite's dynamic first dimension fixed to 1",
+    "conv3d": "CONV_3D written as CONV_2D over the frames",
+    "identity": "RESHAPE, TRANSPOSE, CAST, SLICE, PAD that change nothing taken out, pairs made one",
+    "islands": "float operators that the quantizer left made integer, where there is a kernel",
+    "pad": "PAD moved into the convolution or pooling behind it",
+    "products": "NEG and SQUARE written as MUL",
+    "signature": "a .tflite without a signature given one",
+    "tile": "TILE written as RESIZE_NEAREST_NEIGHBOR or CONCATENATION",
+    "transpose": "TRANSPOSE of more than four dimensions written with fewer",
+}
 """What each does, in a line, by name."""
 
 ON_REQUEST: frozenset[str] = frozenset()

@@ -39,7 +39,9 @@ def fixed(
     """The shape of input `name`, a dynamic batch as 1. Raises ModelError for what stays open."""
     asked = input_shapes.get(name)
     if asked is not None:
-        if len(asked) != len(sizes) or any(s not in (None, a) for s, a in zip(sizes, asked)):
+        if len(asked) != len(sizes) or any(
+            s not in (None, a) for s, a in zip(sizes, asked, strict=True)
+        ):
             shown = ",".join("?" if s is None else str(s) for s in sizes)
             raise ModelError(
                 f"--input-shape {name}={','.join(map(str, asked))}: the file has ({shown})",

@@ -236,7 +236,8 @@ def _refuse_code(config: Any, name: str, allow_lambda: bool) -> None:
                 f"{name}: layer {config.get('name', kind)!r} reads a file, {value!r}",
                 hint="look words up outside of the model, and save it without that layer",
             )
-        if isinstance(value, dict) and list(value) == ["value"]:
+        bare = isinstance(value, dict) and list(value) == ["value"]
+        if bare and not isinstance(value["value"], int | float):  # Constant's config has a number.
             # What Keras writes for a bare lambda; it cannot read it back itself.
             raise ModelError(
                 f"{name}: layer {config.get('name', kind)!r} has a Python lambda as its {key}",

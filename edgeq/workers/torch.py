@@ -91,7 +91,7 @@ class Session:
         )
 
     def examples(self) -> list[Arrays]:
-        """The source's example inputs, and seeded random ones like them, as the .tflite has them."""
+        """The source's example inputs, and random ones like them, as the .tflite has them."""
         random = np.random.default_rng(_SEED)
         made = [self._example]
         for _ in range(_EXAMPLES - 1):
@@ -110,7 +110,7 @@ class Session:
         return results
 
 
-class _Flat(torch.nn.Module):
+class _Flat(torch.nn.Module):  # type: ignore[misc]
     """A program on flat lists of tensors, images with their channels last on both sides."""
 
     def __init__(self, program: Any, firsts: Sequence[bool]) -> None:
