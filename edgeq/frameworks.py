@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.errors import ConversionError, MissingProgram
-from edgeq.extras import install_line
+from edgeq.extras import ONNX2TF, ONNX2TF_INSTALL, install_line
 from edgeq.graph import Graph
 from edgeq.interpreters import inference_limit, litert
 from edgeq.isolation import Worker
@@ -36,14 +36,6 @@ SAMPLES = 32
 
 EXPORT_LIMIT = 900.0
 """Seconds that the way to a .tflite may take; small networks take 2 to 5."""
-
-ONNX2TF = "EDGEQ_ONNX2TF"
-"""The variable that names the program onnx2tf where it is not on the PATH."""
-
-ONNX2TF_INSTALL = (
-    "pipx install --python python3.12 'onnx2tf>=2.6,<3' (it pins its packages, so it wants an "
-    f"environment of its own; {ONNX2TF} may name the program)"
-)
 
 
 @dataclass(frozen=True)

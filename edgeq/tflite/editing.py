@@ -77,6 +77,13 @@ class Editor:
     def name_of(self, tensor: int) -> str:
         return (self._graph.tensors[tensor].name or b"").decode(errors="replace")
 
+    def rename(self, tensor: int, name: str) -> None:
+        self._graph.tensors[tensor].name = name.encode()
+
+    def drop_metadata(self, name: bytes) -> None:
+        """Take out the entries that are called so."""
+        self._model.metadata = [m for m in self._model.metadata or [] if m.name != name]
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(indexes(self._graph.tensors[tensor].shape))
 

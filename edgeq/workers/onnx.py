@@ -54,7 +54,6 @@ class Session:
         """The model at `path`, by the program onnx2tf. Raises ModelError and ConversionError."""
         name = Path(path).name
         model = _opened(Path(path))
-        _refuse_foreign(model, name)
         ports = _fix_inputs(model, name, input_shapes)
         self._shapes = ports
         plain, ranges = without_quantization(model)
@@ -215,7 +214,10 @@ def _opened(path: Path) -> Any:
         raise ModelError(f"{path.name}: over 2 GB of data, too large for a device")
     try:
         load_external_data_for_model(model, str(folder))
+        _refuse_foreign(model, path.name)
         onnx.checker.check_model(model)
+    except ConversionError:
+        raise
     except Exception as e:
         raise ModelError(f"{path.name}: damaged ONNX file: {_text(e)}", hint=_AGAIN) from e
     return model

@@ -47,10 +47,16 @@ def without_quantization(model: Any) -> tuple[Any, dict[str, tuple[float, float]
             if pair is not None and span is not None:
                 tensor = pair.input[0]
                 ranges.setdefault(tensor, span)
-                if node.output[0] in ends:
-                    nodes.append(helper.make_node("Identity", [tensor], [node.output[0]]))
-                else:
-                    moved[node.output[0]] = tensor
+                made_by, end = makers.get(tensor), node.output[0]
+                if end not in ends:
+                    moved[end] = tensor
+                elif made_by is None or tensor in ends:
+                    nodes.append(helper.make_node("Identity", [tensor], [end]))
+                else:  # The tensor takes the output's name.
+                    _rename(graph, tensor, end)
+                    makers[end] = made_by
+                    moved[tensor] = end
+                    ranges[end] = ranges.pop(tensor)
                 continue
         nodes.append(node)
     read = {name for node in nodes for name in node.input} | ends
@@ -65,6 +71,14 @@ def without_quantization(model: Any) -> tuple[Any, dict[str, tuple[float, float]
     del graph.value_info[:]
     graph.value_info.extend(known)
     return made, ranges
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    for node in graph.node:
+        for side in (node.input, node.output):
+            for i, name in enumerate(side):
+                if name == old:
+                    side[i] = new
 
 
 def _span(node: Any, values: dict[str, NDArray[Any]]) -> tuple[float, float] | None:
