@@ -15,7 +15,7 @@ APT_STAND_INS := adb openssh-client clang patchelf dpkg-dev libcap-dev android-l
 # onnx2tf pins its packages, and asks for Python 3.12, but runs on 3.11.
 ONNX2TF := $(abspath $(VENV))/onnx2tf
 
-.PHONY: help demo test test-devices test-sources test-slow check format types wheel bench-convert bench-instructions sizes clean
+.PHONY: help demo test test-devices test-sources test-slow check format types wheel bench-convert bench-instructions bench-cortex-m sizes clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -55,6 +55,9 @@ sizes: $(STAMPS)/dev $(STAMPS)/devices ## flash, arena, stack of networks (MODEL
 
 bench-instructions: $(STAMPS)/dev $(STAMPS)/devices ## instructions per inference on emulated cores; MODELS, BESIDE=counts.json
 	$(BIN)/python benchmarks/instructions.py $(if $(BESIDE),--beside $(BESIDE)) $(MODELS)
+
+bench-cortex-m: $(STAMPS)/dev $(STAMPS)/devices ## instructions, flash, RAM of six cores beside TensorFlow Lite Micro's; MODELS=folder
+	$(BIN)/python benchmarks/cortex_m.py $(if $(MODELS),--models $(MODELS))
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist examples/*/build

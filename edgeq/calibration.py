@@ -17,6 +17,7 @@ from edgeq.mending import example_count
 from edgeq.models import Model
 from edgeq.ranges import Histogram
 from edgeq.samples import Arrays, Samples, Source, open_samples
+from edgeq.tflite.lstm import cell_states
 
 DEFAULT_SAMPLES = 200
 """Beyond 100 to 200 samples ranges hardly change: shared/conversion.md measured 1, 10, 50, 100
@@ -136,7 +137,7 @@ def calibrate(
         t.index
         for t in model.graph.main.tensors
         if t.dtype == "float32" and not t.is_constant and t.index in _live(model.graph)
-    ]
+    ] + list(cell_states(model.graph))
     count = len(samples)
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()

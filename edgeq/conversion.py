@@ -15,6 +15,7 @@ from edgeq.models import Model, tensorflow_session
 from edgeq.repairs import Repair, repairs_named
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.tflite import read_graph
+from edgeq.tflite.lstm import cell_states, with_lstm_ranges
 from edgeq.tflite.writer import with_ranges
 
 ROUTES = {
@@ -78,6 +79,8 @@ def convert(
                 "ruin the model, so edgeq makes none",
             )
         ranges = {i: _some(*limits) for i, limits in calibration.ranges.items()}
+        if scheme == "int8" and cell_states(model.graph):
+            tflite = with_lstm_ranges(tflite, ranges, model.source)
         tflite = with_ranges(tflite, ranges, model.source)
         calibrated = calibration.fingerprints
     if tensorflow is not None:

@@ -4,7 +4,6 @@ what the source computes in its own framework."""
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from edgeq.extras import ONNX2TF, ONNX2TF_INSTALL, install_line
 from edgeq.graph import Graph
 from edgeq.interpreters import inference_limit, litert
 from edgeq.isolation import Worker
+from edgeq.pytorch_files import factory_of
 from edgeq.repairs import Repair
 
 Arrays = tuple[NDArray[Any], ...]
@@ -52,12 +52,6 @@ class Exported:
     route: str
     repairs: tuple[Repair, ...] = ()
     learned: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-
-
-def factory_of(source: str | Path) -> tuple[Path, str] | None:
-    """("net.py", "make") of "net.py:make", a function that makes a module; None for all else."""
-    found = re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", str(source))
-    return (Path(found[1]), found[2]) if found else None
 
 
 def form_of(source: str | Path) -> str | None:

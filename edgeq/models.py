@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import contextlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgeq.documents import nearest, printable
 from edgeq.errors import (
@@ -19,24 +20,18 @@ from edgeq.errors import (
     WorkerError,
 )
 from edgeq.extras import install_line
-from edgeq.frameworks import (
-    NAMES,
-    Arrays,
-    Exported,
-    compare,
-    export,
-    factory_of,
-    framework_session,
-)
+from edgeq.formats import format_of, read, sha256_of
+from edgeq.frameworks import NAMES, Arrays, Exported, compare, export, framework_session
 from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
-from edgeq.pytorch_files import check_exported, is_exported, refusal
-from edgeq.repairs import Repair, repairs_named
+from edgeq.pytorch_files import factory_of
+from edgeq.repairs import KERAS_REPAIRS, Repair, repairs_named
 from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
 from edgeq.tflite.exported import prepared
+from edgeq.tflite.learned import is_trained_for_integers, without_quantization
 from edgeq.tflite.reader import has_data_outside
 from edgeq.tflite.writer import (
     with_batch_of_one,
@@ -53,18 +48,7 @@ EXPORT_LIMIT = 900.0
 
 UNTOUCHED = "opened as it is"
 
-MAX_MODEL_BYTES = 2 * 1024**3
 DEFAULT_SIGNATURE = "serving_default"
-
-_FORMATS = {
-    "keras": ".keras",
-    "h5": ".h5",
-    "saved_model": "SavedModel folder",
-    "tflite": ".tflite",
-    "onnx": ".onnx",
-    "pt2": ".pt2",
-    "pytorch": "net.py:make",
-}
 
 
 @dataclass(frozen=True)
@@ -76,6 +60,7 @@ class Model:
     `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
     `learned` has the (min, max) of activations, by tensor name, that the source brings from its own
     training.
+    `offered` are repairs that change the function and were not made, but could be.
     """
 
     name: str
@@ -88,6 +73,7 @@ class Model:
     failed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
     learned: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
+    offered: tuple[str, ...] = ()
 
     @property
     def scheme(self) -> str:
@@ -142,14 +128,19 @@ def open_model(
     output_names: Mapping[str, str] | Sequence[str] = (),
     allow_lambda: bool = False,
     repairs: frozenset[str] | None = None,
+    scheme: str = "int8",
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
+    approximate: bool = False,
     tensorflow: Worker | None = None,
     framework: Worker | None = None,
 ) -> Model:
     """Open a .keras, .h5, SavedModel folder, .tflite, .onnx, .pt2 or net.py:make.
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
-    outputs: all in their order, or some by their old name. `repairs` are the names of those that
-    may be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use,
+    outputs: all in their order, or some by their old name. A Keras model is repaired for `scheme`,
+    also by repairs that change its function if `approximate`, and compared with the original on
+    `samples`, by input name, or on random ones. `repairs` are the names of those that may
+    be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use,
     `framework` a frameworks.framework_session(); without one, a session is opened when the format
     needs it, and what comes from another framework is compared() with it at once.
 
@@ -157,11 +148,12 @@ def open_model(
     dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
     """
     path = Path(path)
-    form = _format(path)
+    form = format_of(path)
     allowed = repairs_named() if repairs is None else repairs
     failed: list[str] = []
     done: tuple[Repair, ...] = ()
-    sha256 = _hash(path)
+    offered: tuple[str, ...] = ()
+    sha256 = sha256_of(path)
     if name is not None and name != identifier(name):
         raise UsageError(
             f"name {name!r} cannot name C files and arrays",
@@ -170,28 +162,37 @@ def open_model(
     factory = factory_of(path)
     name = name or identifier((factory[0] if factory else path).resolve().stem)
     if form in NAMES:
-        with ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             session = framework or stack.enter_context(framework_session(form))
             made = export(session, path, form, input_shapes or {}, allowed)
             model = _of_framework(made, path, form, name, sha256, signature_key, output_names)
             return model if framework is not None else compared(model, session)
     if form == "tflite":
-        tflite, route, done = _prepare_tflite(_read(path), path.name, input_shapes or {}, allowed)
+        tflite, route, done = _prepare_tflite(read(path), path.name, input_shapes or {}, allowed)
     else:
-        arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
-        if tensorflow is not None:
-            tflite, route, failed = _export(tensorflow, path, *arguments)
-        else:
-            with tensorflow_session() as session:
-                tflite, route, failed = _export(session, path, *arguments)
+        shapes = dict(input_shapes or {})
+        ways = [(route, "export", (signature_key, shapes, allow_lambda)) for route in EXPORT_ROUTES]
+        if form != "saved_model":
+            rest = (scheme, approximate, samples)
+            ways = _repairing(allowed, (shapes, allow_lambda), rest) + ways
+        with contextlib.ExitStack() as stack:
+            session = tensorflow or stack.enter_context(tensorflow_session())
+            tflite, route, done, offered, failed = _export(session, path, form, ways)
     graph = read_graph(tflite, path.name)
+    learned: Mapping[str, tuple[float, float]] = {}
+    if is_trained_for_integers(graph):
+        tflite, learned = without_quantization(tflite, path.name)
+        graph = read_graph(tflite, path.name)
+        route = f"{route}, {len(learned)} learned ranges taken out"
     _check_signatures(graph, path.name, signature_key if form == "tflite" else None)
     _refuse_dynamic(graph, path.name)
     if output_names:
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
     source = printable(path.name)
-    return Model(name, source, form, sha256, tflite, graph, route, tuple(failed), done)
+    return Model(
+        name, source, form, sha256, tflite, graph, route, tuple(failed), done, learned, offered
+    )
 
 
 def _of_framework(
@@ -307,92 +308,6 @@ def check_ports(graph: Graph, source: str) -> None:
     refuse_huge(graph, source)
 
 
-def _format(path: Path) -> str:
-    factory = factory_of(path)
-    if factory is not None:
-        if not factory[0].is_file():
-            raise ModelError(f"{printable(factory[0])}: no such file", hint="check the path")
-        return "pytorch"
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            return "saved_model"
-        if (path / "model.tflite").is_file():
-            raise ModelError(
-                f"{path}: a finished bundle, no model", hint=f"open {path / 'model.tflite'}"
-            )
-        raise ModelError(f"{path}: a folder without saved_model.pb is no SavedModel")
-    if path.exists() and not path.is_file():
-        raise ModelError(f"{path}: neither a file nor a folder", hint="check the path")
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as e:
-        raise ModelError(f"{path}: {e.strerror or e}", hint="check the path") from e
-    if head[4:8] == b"TFL3":
-        return "tflite"
-    if head[:4] == b"PK\x03\x04":
-        if path.suffix in (".pt2", ".pt", ".pth"):
-            if is_exported(path):
-                check_exported(path)
-                return _agreeing(path, "pt2", (".pt2",))
-            raise ModelError(
-                f"{path.name}: a zip file, but no program that torch.export.save() wrote",
-                hint="torch.export.save(torch.export.export(model.eval(), (example,)), file)",
-            )
-        return _agreeing(path, "keras", (".keras",))
-    if head[:8] == b"\x89HDF\r\n\x1a\n":
-        return _agreeing(path, "h5", (".h5", ".hdf5"))
-    if path.suffix == ".onnx":
-        return "onnx"
-    if path.suffix in (".pt", ".pth") or (path.suffix == ".pt2" and head[:2] == b"\x80\x02"):
-        raise refusal(path)
-    if path.suffix == ".py":
-        raise ModelError(
-            f"{path.name}: a Python file: which function makes the model?",
-            hint=f"{path}:make, where make() returns a PyTorch module and an example input",
-        )
-    if path.suffix == ".tflite":
-        raise ModelError(
-            f"{path.name}: not a .tflite file (bytes 4 to 7 are {head[4:8]!r}, not b'TFL3')",
-            hint="the file is damaged, or a text page was downloaded in its place",
-        )
-    raise ModelError(
-        f"{path.name}: no model file that edgeq knows (it begins with {head[:8]!r})",
-        hint=f"edgeq opens: {', '.join(_FORMATS.values())}",
-    )
-
-
-def _agreeing(path: Path, form: str, suffixes: tuple[str, ...]) -> str:
-    """`form`, when the name says so too: Keras goes by the name, and must read what was checked."""
-    if path.suffix in suffixes:
-        return form
-    raise ModelError(
-        f"{path.name}: its content is that of a {suffixes[0]} file, its name says otherwise",
-        hint=f"if you trust it, rename it: {path.stem}{suffixes[0]}",
-    )
-
-
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > MAX_MODEL_BYTES:
-        raise ModelError(f"{path.name}: over 2 GB, too large for a device")
-    return path.read_bytes()
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    factory = factory_of(path)
-    path = factory[0] if factory else path
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(os.fsencode(file.relative_to(path).as_posix()) + b"\0")
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    else:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _prepare_tflite(
     tflite: bytes,
     source: str,
@@ -450,26 +365,45 @@ def _rename_outputs(
     return with_signature(tflite, key, [p.name for p in graph.inputs], new, source)
 
 
+_Way = tuple[str, str, tuple[Any, ...]]
+"""A route, the TensorFlow session's method, and what this takes after path, form and route."""
+
+
+def _repairing(
+    allowed: frozenset[str], before: tuple[Any, ...], rest: tuple[Any, ...]
+) -> list[_Way]:
+    """With all repairs; without fused LSTMs, which are the most that TensorFlow is asked for."""
+    wanted = allowed & KERAS_REPAIRS
+    tiers = [names for names in (wanted, wanted - {"lstm"}) if names]
+    return [
+        (route, "export_repaired", (*before, names, *rest))
+        for names in dict.fromkeys(tiers)
+        for route in EXPORT_ROUTES
+    ]
+
+
 def _export(
-    session: Worker,
-    path: Path,
-    form: str,
-    signature_key: str | None,
-    input_shapes: dict[str, Sequence[int]],
-    allow_lambda: bool,
-) -> tuple[bytes, str, list[str]]:
+    session: Worker, path: Path, form: str, ways: Sequence[_Way]
+) -> tuple[bytes, str, tuple[Repair, ...], tuple[str, ...], list[str]]:
+    """The .tflite, its route, repairs made and offered, and what failed before."""
     failed: list[str] = []
     last: EdgeqError | None = None
-    for route in EXPORT_ROUTES:
-        arguments = (str(path), form, route, signature_key, input_shapes, allow_lambda)
+    for route, method, arguments in ways:
         try:
-            return session.call("export", *arguments, time_limit=EXPORT_LIMIT), route, failed
+            made = session.call(method, str(path), form, route, *arguments, time_limit=EXPORT_LIMIT)
         except (ConversionError, WorkerError) as e:
-            failed.append(f"{route}: {e.message}")
+            how = f"{route}, repaired" if method == "export_repaired" else route
+            failed.append(f"{how}: {e.message}")
             last = e
+            continue
+        if method == "export":
+            return made, route, (), (), failed
+        tflite, route, done, offered, rejected = made
+        return tflite, route, done, offered, failed + [f"repair {line}" for line in rejected]
     assert last is not None
+    lines = list(dict.fromkeys(failed))
     raise ConversionError(
-        f"{path.name}: no way to a .tflite worked:\n  " + "\n  ".join(failed), hint=last.hint
+        f"{path.name}: no way to a .tflite worked:\n  " + "\n  ".join(lines), hint=last.hint
     )
 
 

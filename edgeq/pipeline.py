@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, judges, split, thin
 from edgeq.choice import Choice, choose
 from edgeq.conversion import Conversion, convert
-from edgeq.errors import ConversionError, UsageError
+from edgeq.errors import ConversionError, EdgeqError, UsageError
 from edgeq.frameworks import SAMPLES, form_of, framework_session
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
+from edgeq.integers import find_violations
 from edgeq.isolation import Worker
 from edgeq.lint import Lint
 from edgeq.mending import mended
@@ -27,12 +33,15 @@ from edgeq.models import (
     widened,
 )
 from edgeq.ranges import AUTO, method_named
-from edgeq.repairs import Repair, repairs_named
+from edgeq.repairs import KERAS_REPAIRS, Repair, repairs_named
 from edgeq.samples import Arrays, Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
 EVALUATION_SAMPLES = 1000
 """More held-out samples change an accuracy by less than its own uncertainty (1 point at 90 %)."""
+
+COMPARED = 8
+"""Samples that a repaired Keras model and the original are compared on."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -89,6 +98,10 @@ class Prepared:
         return self.model.repairs + self.conversion.repairs
 
 
+def _not_integer(graph: Graph) -> int:
+    return len(find_violations(graph))
+
+
 def prepare(
     source: str | Path,
     *,
@@ -96,6 +109,7 @@ def prepare(
     data: Data | None = None,
     scheme: str | None = None,
     default_scheme: str | None = "int8",
+    problems: Callable[[Graph], int] = _not_integer,
     tensorflow: Worker | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -104,6 +118,8 @@ def prepare(
     Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme` (None:
     nothing is converted). Float16 weights are widened to float32 for every scheme but their own.
     `tensorflow` is a models.tensorflow_session() to use; without one it is opened when needed.
+    Repairs that change a Keras model's function are made where a conversion without them has
+    `problems`, a count, and only if there are fewer with them.
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
@@ -115,7 +131,8 @@ def prepare(
         if session is None and needs_tensorflow(source):
             # Importing takes seconds, so it begins before anything else is looked at.
             session = stack.enter_context(tensorflow_session())
-        model = open_model(
+        opened = partial(
+            open_model,
             source,
             name=opening.name,
             signature_key=opening.signature_key,
@@ -123,9 +140,11 @@ def prepare(
             output_names=opening.output_names,
             allow_lambda=opening.allow_lambda,
             repairs=opening.repairs,
+            scheme=wanted or default_scheme or "float32",
             tensorflow=session,
             framework=framework,
         )
+        model = opened()
         check_ports(model.graph, model.source)
         wanted = wanted or default_scheme or model.scheme
         if wanted != "float16":
@@ -143,23 +162,30 @@ def prepare(
         calibration = choice = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
-            model = mended(model, samples, opening.repairs)
-            calibration = calibrate(
-                model,
-                samples,
-                distributions=method != "minmax" and not model.learned,
-                progress=progress,
-            )
-            conversion, choice = choose(
-                model,
-                calibration,
-                wanted,
-                checked(unseen, model.graph)[0] if unseen else None,
+            by_name = _some_by_name(samples, model.graph)
+            if framework is None and any(r.name in KERAS_REPAIRS for r in model.repairs):
+                model = opened(samples=by_name)  # What was compared on random numbers before.
+            quantize = partial(
+                _quantized,
+                samples=samples,
+                unseen=unseen,
+                scheme=wanted,
                 method=method,
                 repairs=opening.repairs,
                 tensorflow=session,
                 progress=progress,
             )
+            model, calibration, conversion, choice = quantize(model)
+            before = problems(conversion.graph)
+            if model.offered and before:
+                other = opened(samples=by_name, approximate=True)
+                try:
+                    made = quantize(other)
+                    if problems(made[2].graph) < before:
+                        model, calibration, conversion, choice = made
+                except EdgeqError as e:
+                    line = f"repairs {', '.join(model.offered)}: {e.message}"
+                    model = replace(model, failed=(*model.failed, line))
         else:
             conversion = convert(
                 model, calibration, wanted, repairs=opening.repairs, tensorflow=session
@@ -175,6 +201,41 @@ def _some(samples: Samples | None, graph: Graph) -> list[Arrays] | None:
     if samples is None:
         return None
     return list(checked(samples.pick(thin(range(len(samples)), SAMPLES)), graph)[0])
+
+
+def _quantized(
+    model: Model,
+    *,
+    samples: Samples,
+    unseen: Samples | None,
+    scheme: str,
+    method: str,
+    repairs: frozenset[str],
+    tensorflow: Worker,
+    progress: Progress | None,
+) -> tuple[Model, Calibration, Conversion, Choice]:
+    model = mended(model, samples, repairs)
+    wider = method != "minmax" and not model.learned
+    calibration = calibrate(model, samples, distributions=wider, progress=progress)
+    conversion, choice = choose(
+        model,
+        calibration,
+        scheme,
+        checked(unseen, model.graph)[0] if unseen else None,
+        method=method,
+        repairs=repairs,
+        tensorflow=tensorflow,
+        progress=progress,
+    )
+    return model, calibration, conversion, choice
+
+
+def _some_by_name(samples: Samples, graph: Graph) -> list[dict[str, NDArray[Any]]]:
+    """A few, evenly spread, by the names of the model's inputs."""
+    return [
+        {p.name: np.asarray(v) for p, v in zip(graph.inputs, samples.get(i), strict=True)}
+        for i in thin(range(len(samples)), COMPARED)
+    ]
 
 
 def _refuse_method(model: Model, scheme: str, method: str) -> None:

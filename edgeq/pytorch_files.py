@@ -29,6 +29,12 @@ _EXPRESSION = re.compile(r"(?!.*__)[A-Za-z0-9_ ()+\-*/,<>=]*")
 _AGAIN = "write it again, in eval() mode: torch.export.save(torch.export.export(model, args), file)"
 
 
+def factory_of(source: str | Path) -> tuple[Path, str] | None:
+    """("net.py", "make") of "net.py:make", a function that makes a module; None for all else."""
+    found = re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", str(source))
+    return (Path(found[1]), found[2]) if found else None
+
+
 def is_exported(path: Path) -> bool:
     """Whether the zip file at `path` is an exported program of torch.export.save().
 

@@ -113,6 +113,14 @@ class Editor:
         no_zero = zero_points is None or len(zero_points) == 0
         return float(found.scale[0]), 0 if no_zero else int(zero_points[0])
 
+    def scales(self, tensor: int) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+        """(Scales, zero points, the dimension that has one of each) of a quantized tensor."""
+        found = self._graph.tensors[tensor].quantization
+        scales = np.array(found.scale, np.float64)
+        zeros = found.zeroPoint
+        filled = np.zeros(len(scales), np.int64) if zeros is None else np.array(zeros, np.int64)
+        return scales, filled, int(found.quantizedDimension)
+
     def add_tensor(
         self,
         name: str,

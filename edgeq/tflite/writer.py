@@ -26,8 +26,14 @@ from edgeq.tflite.reader import MAGIC
 _MAX_BYTES = 2**31 - 1
 """Offsets of a flatbuffer are 32 bits, and the builder's are signed."""
 
-_BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
-"""Which input is the bias."""
+_BIASES = {
+    "CONV_2D": (2,),
+    "DEPTHWISE_CONV_2D": (2,),
+    "FULLY_CONNECTED": (2,),
+    "TRANSPOSE_CONV": (3,),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (12, 13, 14, 15),
+}
+"""Which inputs are biases."""
 
 _DAMAGE = (
     AttributeError,
@@ -112,18 +118,18 @@ def _separate_biases(model: Any) -> None:
     subgraph = model.subgraphs[0]
     taken: set[int] = set()
     for op in subgraph.operators or []:
-        position = _BIAS.get(operator_name(model, op))
-        if position is None or len(op.inputs) <= position or op.inputs[position] < 0:
-            continue
-        index = int(op.inputs[position])
-        if index in taken:
-            twin = copy.copy(subgraph.tensors[index])
-            model.buffers.append(copy.copy(model.buffers[twin.buffer]))
-            twin.buffer = len(model.buffers) - 1
-            subgraph.tensors.append(twin)
-            op.inputs = np.array(op.inputs, np.int32)
-            op.inputs[position] = len(subgraph.tensors) - 1
-        taken.add(index)
+        for position in _BIASES.get(operator_name(model, op), ()):
+            if len(op.inputs) <= position or op.inputs[position] < 0:
+                continue
+            index = int(op.inputs[position])
+            if index in taken:
+                twin = copy.copy(subgraph.tensors[index])
+                model.buffers.append(copy.copy(model.buffers[twin.buffer]))
+                twin.buffer = len(model.buffers) - 1
+                subgraph.tensors.append(twin)
+                op.inputs = np.array(op.inputs, np.int32)
+                op.inputs[position] = len(subgraph.tensors) - 1
+            taken.add(index)
 
 
 def with_wide_weights(tflite: bytes, name: str = "model") -> bytes:

@@ -23,6 +23,7 @@ from edgeq.frameworks import Exported
 from edgeq.repairs import Repair
 from edgeq.tflite import read_graph
 from edgeq.workers.layouts import TO_FIRST, TO_LAST, fixed, is_image, last, moved, refuse_unused
+from edgeq.workers.litert import Network
 from edgeq.workers.onnx_ranges import without_quantization
 
 Arrays = tuple[NDArray[Any], ...]
@@ -43,6 +44,7 @@ class Session:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._outputs: list[tuple[str, tuple[int, ...]]] = []
         self._inputs: list[str] = []
+        self._orders: list[tuple[int, ...] | None] = []
 
     def export(
         self,
@@ -71,6 +73,7 @@ class Session:
         self._outputs = [(p.name, p.tensor.shape) for p in graph.outputs]
         _check_names(self._inputs, list(ports), name)
         _check_names([n for n, _ in self._outputs], [o.name for o in model.graph.output], name)
+        self._learn_orders(tflite)
         tensors = {t.name: t.index for t in graph.main.tensors if not t.is_constant}
         tensors |= {p.name: p.tensor.index for p in graph.inputs + graph.outputs}
         learned = {}
@@ -123,10 +126,21 @@ class Session:
                 f"ONNX Runtime {onnxruntime.__version__} cannot run the model: {_text(e)}",
                 hint="are the inputs what the model expects?",
             ) from e
-        return tuple(
-            moved(v, TO_LAST) if v.ndim == 4 and v.shape != shape and last(v.shape) == shape else v
-            for v, (_, shape) in zip(found, self._outputs, strict=True)
-        )
+        return tuple(moved(v, o) for v, o in zip(found, self._orders, strict=True))
+
+    def _learn_orders(self, tflite: bytes) -> None:
+        """How each output has to be turned. Where both orders have the same shape, a run tells."""
+        sample = self.examples()[0]
+        self._orders = [None] * len(self._outputs)
+        plain = self._run(self._models[0], sample)
+        turned = [
+            moved(v, TO_LAST) if v.ndim == 4 and last(v.shape) == shape else v
+            for v, (_, shape) in zip(plain, self._outputs, strict=True)
+        ]
+        made = Network(tflite, "builtin", 1).run([sample])[0]
+        for i, (a, b, m) in enumerate(zip(plain, turned, made, strict=True)):
+            if b is not a and (a.shape != m.shape or abs(b - m).max() < abs(a - m).max()):
+                self._orders[i] = TO_LAST
 
     def _converted(self, model: Any, name: str, gelu: bool) -> tuple[bytes, dict[str, str]]:
         """The .tflite, and ONNX tensor -> its tensor there."""
