@@ -237,7 +237,8 @@ def compared(model: Model, framework: Worker, samples: Sequence[Arrays] | None =
         f"{model.route}; within {found.rounding:.2g} of {NAMES[model.format]} on "
         f"{found.samples} {kind}"
     )
-    repairs = tuple(replace(r, largest_error=found.change) for r in model.repairs)
+    error = found.change or found.rounding  # Some are made on the way, with no original beside.
+    repairs = tuple(replace(r, largest_error=error) for r in model.repairs)
     return replace(model, route=route, repairs=repairs)
 
 

@@ -38,7 +38,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least_db"), [("cnn", 30), ("unet", 30), ("transformer", 20)])
+@pytest.mark.parametrize(
+    ("name", "least_db"), [("cnn", 30), ("unet", 30), ("lstm", 25), ("transformer", 20)]
+)
 def test_a_model_runs_on_the_emulated_board(
     trained: Path,
     tmp_path: Path,
@@ -51,7 +53,7 @@ def test_a_model_runs_on_the_emulated_board(
     assert "of ONNX Runtime on 32 samples" in capsys.readouterr().out
     assert [p.name for p in found["graph"].outputs] == ["scores"]
     shape = found["graph"].inputs[0].tensor.shape
-    assert shape == ((1, 8, 8) if name == "transformer" else (1, 16, 16, 1))
+    assert shape == ((1, 16, 16, 1) if name in ("cnn", "unet") else (1, 8, 8))
 
 
 def test_padding_by_infinity_becomes_the_mirrored_edge(folder: Path) -> None:

@@ -161,7 +161,7 @@ class Session:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     timeout=PROGRAM_LIMIT,
-                    env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+                    env=_environment(self._program),
                 )
             except subprocess.TimeoutExpired as e:
                 raise ConversionError(
@@ -181,6 +181,13 @@ class Session:
             return made.read_bytes(), {
                 r["onnx_output_name"]: r["resolved_tflite_tensor_name"] or "" for r in records
             }
+
+
+def _environment(program: str) -> dict[str, str]:
+    """With the folder of onnx2tf's own environment, where onnxsim is, which it calls by name."""
+    beside = os.path.dirname(os.path.realpath(program))
+    path = os.pathsep.join(filter(None, [beside, os.environ.get("PATH")]))
+    return {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "PATH": path}
 
 
 _KINDS: dict[str, Any] = {
