@@ -33,6 +33,10 @@ JUDGES = 512
 ENOUGH_JUDGES = 64
 """With as many that are neither calibrated with nor held out, no held-out one is looked at."""
 
+_MOVING = (
+    "EXPAND_DIMS", "MAX_POOL_2D", "MIRROR_PAD", "PAD", "RESHAPE", "SLICE", "SQUEEZE",
+    "STRIDED_SLICE", "TRANSPOSE",
+)  # fmt: skip
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 Progress = Callable[[str, int, int], None]
@@ -121,7 +125,8 @@ def calibrate(
     model: Model, data: Source, *, distributions: bool = False, progress: Progress | None = None
 ) -> Calibration:
     """Run every sample of `data` (whatever open_samples takes) through the float model and record
-    exact minima and maxima; with `distributions`, also what choice.choose() needs.
+    exact minima and maxima, where it has `learned` none; with `distributions`, also what
+    choice.choose() needs.
 
     Raises DataError for samples that cannot be right (see lint), ConversionError when the
     network has control flow, which cannot be calibrated.
@@ -178,7 +183,8 @@ def calibrate(
                 groups,
             )
     return Calibration(
-        ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)},
+        ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)}
+        | _learned(model),
         samples=count,
         source=samples.source,
         sha256=digest.hexdigest(),
@@ -210,6 +216,20 @@ def rescaled(calibration: Calibration, factors: Mapping[int, NDArray[np.float64]
             {i: m / np.resize(factors.get(i, 1.0), m.size) for i, m in seen.means.items()},
         ),
     )
+
+
+def _learned(model: Model) -> dict[int, tuple[float, float]]:
+    """By tensor index. What only moves an activation's values has the same range as it."""
+    main = model.graph.main
+    ranges = {t.index: model.learned[t.name] for t in main.tensors if t.name in model.learned}
+    if ranges:
+        for op in main.ops:
+            if op.name in _MOVING and op.inputs[0] in ranges:
+                ranges.setdefault(op.outputs[0], ranges[op.inputs[0]])
+        for op in reversed(main.ops):
+            if op.name in _MOVING and op.outputs[0] in ranges:
+                ranges.setdefault(op.inputs[0], ranges[op.outputs[0]])
+    return ranges
 
 
 def _channels(graph: Graph, indexes: Sequence[int]) -> dict[int, int]:

@@ -162,6 +162,9 @@ def choose(
     distributions, but for min-max. Raises DataError when a `method` that was asked for fails.
     """
     plain = convert(model, calibration, scheme, repairs=repairs, tensorflow=tensorflow)
+    if model.learned:
+        note = f"the source's own training has set the ranges of {len(model.learned)} activations"
+        return model, plain, Choice(method, Way("learned"), note=note)
     if method == "minmax" or calibration.distributions is None:
         return model, plain, Choice(method, Way())
     base = Way() if method == AUTO else Way(method)

@@ -17,6 +17,7 @@ from edgeq.choice import Choice, choose
 from edgeq.conversion import Conversion, convert
 from edgeq.equalization import NAME as EQUALIZATION
 from edgeq.errors import ConversionError, EdgeqError, UsageError
+from edgeq.frameworks import SAMPLES, form_of, framework_session
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
 from edgeq.integers import find_violations
@@ -27,6 +28,7 @@ from edgeq.mixed import layers_named, mixed
 from edgeq.models import (
     Model,
     check_ports,
+    compared,
     needs_tensorflow,
     open_model,
     tensorflow_session,
@@ -34,7 +36,7 @@ from edgeq.models import (
 )
 from edgeq.ranges import AUTO, method_named
 from edgeq.repairs import KERAS_REPAIRS, Repair, repairs_named
-from edgeq.samples import Samples, open_samples
+from edgeq.samples import Arrays, Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
 EVALUATION_SAMPLES = 1000
@@ -129,7 +131,9 @@ def prepare(
     method = method_named(data.calibration_method or AUTO)
     repairs = opening.repairs - {EQUALIZATION} if int16 else opening.repairs
     with ExitStack() as stack:
-        session = tensorflow
+        session, framework = tensorflow, None
+        if form := form_of(source):
+            framework = stack.enter_context(framework_session(form))
         if session is None and needs_tensorflow(source):
             # Importing takes seconds, so it begins before anything else is looked at.
             session = stack.enter_context(tensorflow_session())
@@ -144,6 +148,7 @@ def prepare(
             repairs=opening.repairs,
             scheme=wanted or default_scheme or "float32",
             tensorflow=session,
+            framework=framework,
         )
         model = opened()
         check_ports(model.graph, model.source)
@@ -158,11 +163,14 @@ def prepare(
         if session is None and not model.is_quantized and wanted != "float32":
             session = stack.enter_context(tensorflow_session())
         samples, evaluation, unseen = _open_data(model, data)
+        if framework is not None:
+            model = compared(model, framework, _some(samples or evaluation, model.graph))
+            framework.close()
         calibration = choice = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
             by_name = _some_by_name(samples, model.graph)
-            if any(repair.name in KERAS_REPAIRS for repair in model.repairs):
+            if framework is None and any(r.name in KERAS_REPAIRS for r in model.repairs):
                 model = opened(samples=by_name)  # What was compared on random numbers before.
             quantize = partial(
                 _quantized,
@@ -200,6 +208,12 @@ def prepare(
     return Prepared(model, conversion, calibration, evaluation, lint if apart else None, choice)
 
 
+def _some(samples: Samples | None, graph: Graph) -> list[Arrays] | None:
+    if samples is None:
+        return None
+    return list(checked(samples.pick(thin(range(len(samples)), SAMPLES)), graph)[0])
+
+
 def _quantized(
     model: Model,
     *,
@@ -212,7 +226,8 @@ def _quantized(
     progress: Progress | None,
 ) -> tuple[Model, Calibration, Conversion, Choice]:
     model = mended(model, samples, repairs, scheme)
-    calibration = calibrate(model, samples, distributions=method != "minmax", progress=progress)
+    wider = method != "minmax" and not model.learned
+    calibration = calibrate(model, samples, distributions=wider, progress=progress)
     model, conversion, choice = choose(
         model,
         calibration,

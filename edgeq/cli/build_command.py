@@ -102,8 +102,9 @@ def command(
 ) -> None:
     """Convert MODEL to integers, prove it, and write a bundle for each target.
 
-    MODEL is a .keras, .h5, SavedModel folder or .tflite. Without it, edgeq.toml in this folder
-    or above says what to build; `edgeq init MODEL` writes one.
+    MODEL is a .keras, .h5, SavedModel folder, .tflite, .onnx, .pt2 or net.py:make (a function
+    that makes a PyTorch module). Without it, edgeq.toml in this folder or above says what to
+    build; `edgeq init MODEL` writes one.
 
     \b
     edgeq build net.keras --target rpi --calibration-data samples.npz
