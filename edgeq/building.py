@@ -6,6 +6,7 @@ import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from edgeq.documents import printable
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.firmware import COMPILER, Firmware, build_firmware, find_port, has_compiler
 from edgeq.folders import check_place
+from edgeq.graph import Graph
 from edgeq.footprint import measure
 from edgeq.manifest import describe
 from edgeq.operators import find_gaps, load_table, notes, table_for
@@ -125,7 +127,14 @@ def build(
     _check_places(Path(output), targets, [source, data.calibration, data.evaluation])
     engines = [_engine(target, engine) for target in targets]
     _refuse_float_scheme(scheme, targets)
-    prepared = prepare(source, opening=opening, data=data, scheme=scheme, progress=progress)
+    prepared = prepare(
+        source,
+        opening=opening,
+        data=data,
+        scheme=scheme,
+        problems=partial(_problems, targets, engines),
+        progress=progress,
+    )
     _check_labels(labels, prepared)
     _refuse_floats(prepared.conversion, targets, allow_float)
     verification = verify(
@@ -188,6 +197,16 @@ def _engine(target: Target, engine: str | None) -> str:
             hint=f"it has: {', '.join(target.engines)}",
         )
     return engine
+
+
+def _problems(targets: Sequence[Target], engines: Sequence[str], graph: Graph) -> int:
+    """Operators that are not integer, and those that an engine lacks."""
+    gaps = [
+        gap
+        for target, engine in zip(targets, engines, strict=True)
+        for gap in find_gaps(graph, table_for(target, engine), target)
+    ]
+    return len(find_violations(graph)) + len(gaps)
 
 
 def _check_labels(labels: Sequence[str], prepared: Prepared) -> None:

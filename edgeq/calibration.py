@@ -14,9 +14,11 @@ from edgeq.errors import ConversionError
 from edgeq.graph import NUMPY_TYPES, Graph, Port
 from edgeq.interpreters import Network, batches, inference_limit, threads
 from edgeq.lint import Finding, Lint
+from edgeq.mending import example_count
 from edgeq.models import Model
 from edgeq.ranges import Histogram
 from edgeq.samples import Arrays, Samples, Source, open_samples
+from edgeq.tflite.lstm import cell_states
 
 DEFAULT_SAMPLES = 200
 """Beyond 100 to 200 samples ranges hardly change: shared/conversion.md measured 1, 10, 50, 100
@@ -60,7 +62,8 @@ class Calibration:
     """(min, max) of each float activation of the model's main subgraph, by tensor index.
 
     `samples` says how many were used, `sha256` is of their bytes in order, `fingerprints` are
-    those of each. `distributions` are there when they were asked for.
+    those of each. `distributions` are there when they were asked for. `examples` are some of the
+    samples, to compare repaired models on.
     """
 
     ranges: Mapping[int, tuple[float, float]]
@@ -70,6 +73,7 @@ class Calibration:
     findings: tuple[Finding, ...] = field(default=())
     fingerprints: frozenset[bytes] = field(default=frozenset(), repr=False)
     distributions: Distributions | None = field(default=None, repr=False, compare=False)
+    examples: tuple[Arrays, ...] = field(default=(), repr=False, compare=False)
 
 
 def fingerprint(sample: Arrays, inputs: Sequence[Port]) -> bytes:
@@ -139,11 +143,13 @@ def calibrate(
         t.index
         for t in model.graph.main.tensors
         if t.dtype == "float32" and not t.is_constant and t.index in _live(model.graph)
-    ]
+    ] + list(cell_states(model.graph))
     count = len(samples)
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()
     fingerprints: set[bytes] = set()
+    examples: list[Arrays] = []
+    room = example_count(model.graph)
     done = 0
     kept: list[Arrays] = []
     size = sum(port.tensor.bytes for port in model.graph.inputs)
@@ -156,6 +162,7 @@ def calibrate(
     arguments = (model.tflite, indexes, workers, channels, places)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples), ranges.batch):
+            examples += batch[: room - len(examples)]
             for number, sample in enumerate(batch, done):
                 if distributions and number in keep:
                     kept.append(sample)
@@ -189,6 +196,7 @@ def calibrate(
         findings=tuple(judge.findings()),
         fingerprints=frozenset(fingerprints),
         distributions=seen,
+        examples=tuple(examples),
     )
 
 

@@ -167,7 +167,7 @@ def choose(
     computes what `model` does, with its channels scaled if that was kept. The `calibration` needs
     distributions, but for min-max. Raises DataError when a `method` that was asked for fails.
     """
-    plain = convert(model, calibration, scheme, tensorflow=tensorflow)
+    plain = convert(model, calibration, scheme, repairs=repairs, tensorflow=tensorflow)
     if method == "minmax" or calibration.distributions is None:
         return model, plain, Choice(method, Way())
     base = Way() if method == AUTO else Way(method)
@@ -177,12 +177,12 @@ def choose(
         made = plain
         if base != Way():
             by = _by(base, calibration, scheme)
-            made = convert(model, by, scheme, tensorflow=tensorflow)
+            made = convert(model, by, scheme, repairs=repairs, tensorflow=tensorflow)
         note = f"nothing was tried: {count} samples are held out, and {MIN_SAMPLES} are needed"
         return model, made, Choice(method, base, note=note)
     allowed = repairs_named() if repairs is None else repairs
     with Judge(model, jury, plain.graph) as judge:
-        search = _Search(model, calibration, plain, tensorflow, judge, progress)
+        search = _Search(model, calibration, plain, allowed, tensorflow, judge, progress)
         search.look(Way())
         if base != Way():
             search.look(base)
@@ -219,12 +219,14 @@ class _Search:
         model: Model,
         calibration: Calibration,
         plain: Conversion,
+        allowed: frozenset[str],
         tensorflow: Worker,
         judge: Judge,
         progress: Progress | None,
     ) -> None:
         self._starts = {False: (model, calibration)}
-        self._plain, self._tensorflow, self._judge = plain, tensorflow, judge
+        self._plain, self._allowed = plain, allowed
+        self._tensorflow, self._judge = tensorflow, judge
         self._progress = progress
         self._first: dict[Way, Measured] = {}
         self.made: dict[Way, tuple[Model, Conversion]] = {}
@@ -275,7 +277,7 @@ class _Search:
         scheme = self._plain.scheme
         if not way.bias_correction:
             by = _by(way, calibration, scheme)
-            made = convert(model, by, scheme, tensorflow=self._tensorflow)
+            made = convert(model, by, scheme, repairs=self._allowed, tensorflow=self._tensorflow)
             left, before = (len(find_violations(m.graph)) for m in (made, self._plain))
             if left > before:
                 raise ConversionError(f"{left} operators are not integer, {before} by min-max")

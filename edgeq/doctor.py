@@ -131,6 +131,29 @@ NEEDS = (
         module="serial",
     ),
     Need(
+        "adb",
+        "phones",
+        ("bench", "devices"),
+        system=(
+            ("apt-get", "adb"),
+            ("dnf", "android-tools"),
+            ("pacman", "android-tools"),
+            ("brew", "android-platform-tools"),
+        ),
+        page="https://developer.android.com/tools/releases/platform-tools",
+    ),
+    Need(
+        "ssh",
+        "Raspberry Pis in the network",
+        ("bench", "devices"),
+        system=(
+            ("apt-get", "openssh-client"),
+            ("dnf", "openssh-clients"),
+            ("pacman", "openssh"),
+        ),
+        page="https://www.openssh.com/portable.html",
+    ),
+    Need(
         "arm-none-eabi-gcc",
         "firmware images for microcontrollers",
         ("build",),

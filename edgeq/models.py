@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgeq.documents import nearest, printable
 from edgeq.errors import (
@@ -22,7 +26,7 @@ from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
-from edgeq.repairs import Repair
+from edgeq.repairs import KERAS_REPAIRS, Repair, repairs_named
 from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
 from edgeq.tflite.reader import has_data_outside
@@ -54,6 +58,7 @@ class Model:
     `tflite` has batch 1, static shapes and a named signature; `graph` is the same, read.
     `sha256` is of the source: the file, or a SavedModel folder's relative paths and contents.
     `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
+    `offered` are repairs that change the function and were not made, but could be.
     """
 
     name: str
@@ -65,6 +70,7 @@ class Model:
     route: str
     failed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    offered: tuple[str, ...] = ()
 
     @property
     def scheme(self) -> str:
@@ -118,20 +124,30 @@ def open_model(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     output_names: Mapping[str, str] | Sequence[str] = (),
     allow_lambda: bool = False,
+    repairs: frozenset[str] | None = None,
+    scheme: str = "int8",
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
+    approximate: bool = False,
     tensorflow: Worker | None = None,
 ) -> Model:
     """Open a .keras, .h5, SavedModel folder or .tflite.
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
-    outputs: all in their order, or some by their old name. `tensorflow` is a
-    tensorflow_session() to use; without one, a session is opened when the format needs it.
+    outputs: all in their order, or some by their old name. A Keras model is repaired for `scheme`,
+    also by repairs that change its function if `approximate`, and compared with the original on
+    `samples`, by input name, or on random ones. `repairs` are the names of those that may
+    be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use; without
+    one, a session is opened when the format needs it.
 
     Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
     dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
     """
     path = Path(path)
     form = _format(path)
+    allowed = repairs_named() if repairs is None else repairs
     failed: list[str] = []
+    done: tuple[Repair, ...] = ()
+    offered: tuple[str, ...] = ()
     sha256 = _hash(path)
     if name is not None and name != identifier(name):
         raise UsageError(
@@ -140,21 +156,24 @@ def open_model(
         )
     name = name or identifier(path.resolve().stem)
     if form == "tflite":
-        tflite, route = _prepare_tflite(_read(path), path.name, input_shapes or {})
+        tflite, route, done = _prepare_tflite(_read(path), path.name, input_shapes or {}, allowed)
     else:
-        arguments = (form, signature_key, dict(input_shapes or {}), allow_lambda)
-        if tensorflow is not None:
-            tflite, route, failed = _export(tensorflow, path, *arguments)
-        else:
-            with tensorflow_session() as session:
-                tflite, route, failed = _export(session, path, *arguments)
+        shapes = dict(input_shapes or {})
+        ways = [(route, "export", (signature_key, shapes, allow_lambda)) for route in EXPORT_ROUTES]
+        if form != "saved_model":
+            rest = (scheme, approximate, samples)
+            ways = _repairing(allowed, (shapes, allow_lambda), rest) + ways
+        with contextlib.ExitStack() as stack:
+            session = tensorflow or stack.enter_context(tensorflow_session())
+            tflite, route, done, offered, failed = _export(session, path, form, ways)
     graph = read_graph(tflite, path.name)
     _check_signatures(graph, path.name, signature_key if form == "tflite" else None)
     _refuse_dynamic(graph, path.name)
     if output_names:
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
-    return Model(name, printable(path.name), form, sha256, tflite, graph, route, tuple(failed))
+    source = printable(path.name)
+    return Model(name, source, form, sha256, tflite, graph, route, tuple(failed), done, offered)
 
 
 def _check_signatures(graph: Graph, source: str, asked: str | None) -> None:
@@ -298,8 +317,11 @@ def _hash(path: Path) -> str:
 
 
 def _prepare_tflite(
-    tflite: bytes, source: str, input_shapes: Mapping[str, Sequence[int]]
-) -> tuple[bytes, str]:
+    tflite: bytes,
+    source: str,
+    input_shapes: Mapping[str, Sequence[int]],
+    allowed: frozenset[str],
+) -> tuple[bytes, str, tuple[Repair, ...]]:
     """The model with batch 1 and, when it is float, a signature; and what was done to it."""
     if input_shapes:
         raise ModelError(
@@ -308,17 +330,23 @@ def _prepare_tflite(
         )
     graph = read_graph(tflite, source)
     done = []
+    repairs = []
     if has_data_outside(tflite):
         tflite = with_data_inside(tflite, source)
         done.append("constants moved into the flatbuffer")
-    if any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors):
+    dynamic = any(t.dynamic_dims == (0,) for _, s in graph.reachable() for t in s.tensors)
+    if dynamic and "batch-of-one" in allowed:
         tflite = with_batch_of_one(tflite, source)
         done.append("batch fixed to 1")
-    if not graph.signatures and all(p.tensor.is_float for p in graph.inputs):
+        ports = tuple(p.name for p in graph.inputs if p.tensor.dynamic_dims)
+        repairs.append(Repair("batch-of-one", "the dynamic first dimension fixed to 1", ports))
+    unnamed = not graph.signatures and all(p.tensor.is_float for p in graph.inputs)
+    if unnamed and "signature" in allowed:
         inputs, outputs = ([p.name for p in ports] for ports in (graph.inputs, graph.outputs))
         tflite = with_signature(tflite, DEFAULT_SIGNATURE, inputs, outputs, source)
         done.append("signature added")
-    return tflite, ", ".join(done) or UNTOUCHED
+        repairs.append(Repair("signature", f"signature {DEFAULT_SIGNATURE} added"))
+    return tflite, ", ".join(done) or UNTOUCHED, tuple(repairs)
 
 
 def _rename_outputs(
@@ -345,26 +373,45 @@ def _rename_outputs(
     return with_signature(tflite, key, [p.name for p in graph.inputs], new, source)
 
 
+_Way = tuple[str, str, tuple[Any, ...]]
+"""A route, the TensorFlow session's method, and what this takes after path, form and route."""
+
+
+def _repairing(
+    allowed: frozenset[str], before: tuple[Any, ...], rest: tuple[Any, ...]
+) -> list[_Way]:
+    """With all repairs; without fused LSTMs, which are the most that TensorFlow is asked for."""
+    wanted = allowed & KERAS_REPAIRS
+    tiers = [names for names in (wanted, wanted - {"lstm"}) if names]
+    return [
+        (route, "export_repaired", (*before, names, *rest))
+        for names in dict.fromkeys(tiers)
+        for route in EXPORT_ROUTES
+    ]
+
+
 def _export(
-    session: Worker,
-    path: Path,
-    form: str,
-    signature_key: str | None,
-    input_shapes: dict[str, Sequence[int]],
-    allow_lambda: bool,
-) -> tuple[bytes, str, list[str]]:
+    session: Worker, path: Path, form: str, ways: Sequence[_Way]
+) -> tuple[bytes, str, tuple[Repair, ...], tuple[str, ...], list[str]]:
+    """The .tflite, its route, repairs made and offered, and what failed before."""
     failed: list[str] = []
     last: EdgeqError | None = None
-    for route in EXPORT_ROUTES:
-        arguments = (str(path), form, route, signature_key, input_shapes, allow_lambda)
+    for route, method, arguments in ways:
         try:
-            return session.call("export", *arguments, time_limit=EXPORT_LIMIT), route, failed
+            made = session.call(method, str(path), form, route, *arguments, time_limit=EXPORT_LIMIT)
         except (ConversionError, WorkerError) as e:
-            failed.append(f"{route}: {e.message}")
+            how = f"{route}, repaired" if method == "export_repaired" else route
+            failed.append(f"{how}: {e.message}")
             last = e
+            continue
+        if method == "export":
+            return made, route, (), (), failed
+        tflite, route, done, offered, rejected = made
+        return tflite, route, done, offered, failed + [f"repair {line}" for line in rejected]
     assert last is not None
+    lines = list(dict.fromkeys(failed))
     raise ConversionError(
-        f"{path.name}: no way to a .tflite worked:\n  " + "\n  ".join(failed), hint=last.hint
+        f"{path.name}: no way to a .tflite worked:\n  " + "\n  ".join(lines), hint=last.hint
     )
 
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, judges, split, thin
 from edgeq.choice import Choice, choose
 from edgeq.conversion import Conversion, convert
-from edgeq.errors import ConversionError, UsageError
+from edgeq.errors import ConversionError, EdgeqError, UsageError
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
+from edgeq.integers import find_violations
+from edgeq.isolation import Worker
 from edgeq.lint import Lint
+from edgeq.mending import mended
 from edgeq.models import (
     Model,
     check_ports,
@@ -23,12 +31,15 @@ from edgeq.models import (
     widened,
 )
 from edgeq.ranges import AUTO, method_named
-from edgeq.repairs import Repair, repairs_named
+from edgeq.repairs import KERAS_REPAIRS, Repair, repairs_named
 from edgeq.samples import Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
 EVALUATION_SAMPLES = 1000
 """More held-out samples change an accuracy by less than its own uncertainty (1 point at 90 %)."""
+
+COMPARED = 8
+"""Samples that a repaired Keras model and the original are compared on."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -85,6 +96,10 @@ class Prepared:
         return self.model.repairs + self.conversion.repairs
 
 
+def _not_integer(graph: Graph) -> int:
+    return len(find_violations(graph))
+
+
 def prepare(
     source: str | Path,
     *,
@@ -92,30 +107,39 @@ def prepare(
     data: Data | None = None,
     scheme: str | None = None,
     default_scheme: str | None = "int8",
+    problems: Callable[[Graph], int] = _not_integer,
+    tensorflow: Worker | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Open `source`, calibrate it on `data` and convert it.
 
     Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme` (None:
     nothing is converted). Float16 weights are widened to float32 for every scheme but their own.
+    `tensorflow` is a models.tensorflow_session() to use; without one it is opened when needed.
+    Repairs that change a Keras model's function are made where a conversion without them has
+    `problems`, a count, and only if there are fewer with them.
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
     method = method_named(data.calibration_method or AUTO)
     with ExitStack() as stack:
-        session = None
-        if needs_tensorflow(source):
+        session = tensorflow
+        if session is None and needs_tensorflow(source):
             # Importing takes seconds, so it begins before anything else is looked at.
             session = stack.enter_context(tensorflow_session())
-        model = open_model(
+        opened = partial(
+            open_model,
             source,
             name=opening.name,
             signature_key=opening.signature_key,
             input_shapes=opening.input_shapes,
             output_names=opening.output_names,
             allow_lambda=opening.allow_lambda,
+            repairs=opening.repairs,
+            scheme=wanted or default_scheme or "float32",
             tensorflow=session,
         )
+        model = opened()
         check_ports(model.graph, model.source)
         wanted = wanted or default_scheme or model.scheme
         if wanted != "float16":
@@ -130,26 +154,73 @@ def prepare(
         calibration = choice = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
-            calibration = calibrate(
-                model, samples, distributions=method != "minmax", progress=progress
-            )
-            model, conversion, choice = choose(
-                model,
-                calibration,
-                wanted,
-                checked(unseen, model.graph)[0] if unseen else None,
+            by_name = _some_by_name(samples, model.graph)
+            if any(repair.name in KERAS_REPAIRS for repair in model.repairs):
+                model = opened(samples=by_name)  # What was compared on random numbers before.
+            quantize = partial(
+                _quantized,
+                samples=samples,
+                unseen=unseen,
+                scheme=wanted,
                 method=method,
                 repairs=opening.repairs,
                 tensorflow=session,
                 progress=progress,
             )
+            model, calibration, conversion, choice = quantize(model)
+            before = problems(conversion.graph)
+            if model.offered and before:
+                other = opened(samples=by_name, approximate=True)
+                try:
+                    made = quantize(other)
+                    if problems(made[2].graph) < before:
+                        model, calibration, conversion, choice = made
+                except EdgeqError as e:
+                    line = f"repairs {', '.join(model.offered)}: {e.message}"
+                    model = replace(model, failed=(*model.failed, line))
         else:
-            conversion = convert(model, calibration, wanted, tensorflow=session)
+            conversion = convert(
+                model, calibration, wanted, repairs=opening.repairs, tensorflow=session
+            )
     lint = None
     if evaluation is not None:
         evaluation, lint = checked(evaluation, model.graph)
     apart = data.evaluation is not None
     return Prepared(model, conversion, calibration, evaluation, lint if apart else None, choice)
+
+
+def _quantized(
+    model: Model,
+    *,
+    samples: Samples,
+    unseen: Samples | None,
+    scheme: str,
+    method: str,
+    repairs: frozenset[str],
+    tensorflow: Worker,
+    progress: Progress | None,
+) -> tuple[Model, Calibration, Conversion, Choice]:
+    model = mended(model, samples, repairs)
+    calibration = calibrate(model, samples, distributions=method != "minmax", progress=progress)
+    model, conversion, choice = choose(
+        model,
+        calibration,
+        scheme,
+        checked(unseen, model.graph)[0] if unseen else None,
+        method=method,
+        repairs=repairs,
+        tensorflow=tensorflow,
+        progress=progress,
+    )
+    return model, calibration, conversion, choice
+
+
+def _some_by_name(samples: Samples, graph: Graph) -> list[dict[str, NDArray[Any]]]:
+    """A few, evenly spread, by the names of the model's inputs."""
+    return [
+        {p.name: np.asarray(v) for p, v in zip(graph.inputs, samples.get(i), strict=True)}
+        for i in thin(range(len(samples)), COMPARED)
+    ]
 
 
 def _refuse_method(model: Model, scheme: str, method: str) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import DataError, ModelError
 from edgeq.workers.histograms import Histograms, channel_means
+from edgeq.workers.lstm_cells import cells_of
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -221,6 +222,7 @@ class _Observer:
         )
         self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
         self._indexes = indexes
+        self._cells = cells_of(tflite, self._interpreter)
         self._histograms = histograms
         self._channels = channels
         self._spans = spans
@@ -240,7 +242,8 @@ class _Observer:
             means.append({})
             for i, index in enumerate(self._indexes):
                 # A view: copying every activation would cost more than reading it.
-                values = self._interpreter.tensor(index)()
+                cell = self._cells.get(index)
+                values = cell() if cell else self._interpreter.tensor(index)()
                 if values.size:
                     low, high = self._extremes(i, values)
                     self.minima[i] = min(self.minima[i], low)
