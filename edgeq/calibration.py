@@ -33,6 +33,9 @@ JUDGES = 512
 ENOUGH_JUDGES = 64
 """With as many that are neither calibrated with nor held out, no held-out one is looked at."""
 
+KEPT, KEPT_BYTES = 64, 4 * 1024**2
+"""Samples, and bytes of them, that are kept to measure biases on."""
+
 _MOVING = (
     "EXPAND_DIMS", "MAX_POOL_2D", "MIRROR_PAD", "PAD", "RESHAPE", "SLICE", "SQUEEZE",
     "STRIDED_SLICE", "TRANSPOSE",
@@ -48,12 +51,14 @@ class Distributions:
 
     By tensor index: histograms of a part of each activation's values, the mean of each channel of
     those that a layer with weights reads, and the extremes of each channel of those in `groups`.
+    `kept` are a few of the samples.
     """
 
     histograms: Mapping[int, Histogram]
     means: Mapping[int, NDArray[np.float64]]
     spans: Spans = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
+    kept: tuple[Arrays, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,9 +153,12 @@ def calibrate(
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()
     fingerprints: set[bytes] = set()
-    kept: list[Arrays] = []
+    examples: list[Arrays] = []
     room = example_count(model.graph)
     done = 0
+    kept: list[Arrays] = []
+    size = sum(port.tensor.bytes for port in model.graph.inputs)
+    keep = frozenset(thin(range(count), min(KEPT, KEPT_BYTES // max(1, size))))
     channels = _channels(model.graph, indexes) if distributions else None
     groups = tuple(find_groups(model.graph)) if distributions else ()
     spanned = {i for group in groups for i in group.tensors}
@@ -159,8 +167,10 @@ def calibrate(
     arguments = (model.tflite, indexes, workers, channels, places)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples), ranges.batch):
-            kept += batch[: room - len(kept)]
-            for sample in batch:
+            examples += batch[: room - len(examples)]
+            for number, sample in enumerate(batch, done):
+                if distributions and number in keep:
+                    kept.append(sample)
                 fingerprints.add(fingerprint(sample, model.graph.inputs))
                 for value in sample:
                     digest.update(np.asarray(value, order="C").data)
@@ -181,6 +191,7 @@ def calibrate(
                 {indexes[i]: total / count for i, total in sums.items()},
                 {indexes[i]: span for i, span in spans.items()},
                 groups,
+                tuple(kept),
             )
     return Calibration(
         ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)}
@@ -191,7 +202,7 @@ def calibrate(
         findings=tuple(judge.findings()),
         fingerprints=frozenset(fingerprints),
         distributions=seen,
-        examples=tuple(kept),
+        examples=tuple(examples),
     )
 
 
@@ -214,6 +225,7 @@ def rescaled(calibration: Calibration, factors: Mapping[int, NDArray[np.float64]
         distributions=Distributions(
             {i: h for i, h in seen.histograms.items() if i not in factors},
             {i: m / np.resize(factors.get(i, 1.0), m.size) for i, m in seen.means.items()},
+            kept=seen.kept,
         ),
     )
 
