@@ -83,6 +83,13 @@ static inline int32_t eq_add_high_product(int32_t sum, int32_t a, int32_t b) {
     return total;
 }
 
+/* a * b / 2^32, rounded to nearest, halves up. */
+static inline int32_t eq_high_product(int32_t a, int32_t b) {
+    int32_t product;
+    __asm__("smmulr %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
+    return product;
+}
+
 /* Limited to -128 .. 127. */
 static inline int32_t eq_saturate_s8(int32_t value) {
     int32_t limited;
@@ -123,10 +130,31 @@ static inline int32_t eq_add_high_product(int32_t sum, int32_t a, int32_t b) {
     return (int32_t)(uint32_t)((product >> 32) + (uint32_t)sum);
 }
 
+static inline int32_t eq_high_product(int32_t a, int32_t b) {
+    return eq_add_high_product(0, a, b);
+}
+
 static inline int32_t eq_saturate_s8(int32_t value) {
     return value < -128 ? -128 : value > 127 ? 127 : value;
 }
 
 #endif /* EQ_HAS_DSP */
+
+/* From `sum`, 256 times a sum and a bias that holds all roundings and the zero point, to an output:
+ * see edgeq/codegen/aot/requantization.py, which finds multiplier and bias.
+ */
+static inline int8_t eq_line_s8(int32_t sum, int32_t multiplier, int32_t shift) {
+    return (int8_t)eq_saturate_s8(eq_high_product(sum, multiplier) >> shift);
+}
+
+/* eq_multiply_down of eq_requantize.h, of `twice` the sum; `scale` is 2^32 / 2^exponent, of an
+ * exponent of at least 2. Then the zero point is added.
+ */
+static inline int8_t eq_exact_s8(int32_t twice, int32_t multiplier, int32_t scale,
+                                 int32_t zero_point) {
+    int32_t product = eq_high_product(twice, multiplier);
+    product += product >> 31;
+    return (int8_t)eq_saturate_s8(eq_add_high_product(zero_point, product, scale));
+}
 
 #endif /* EQ_DSP_H_ */
