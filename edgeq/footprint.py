@@ -32,7 +32,8 @@ _INDIRECT = {
     "eq_model_init": ("reset",),
     "eq_model_reset": ("reset",),
     "run": (),  # Its hook, which is null in <name>_run.
-    "eq_blocks_run": (),  # Jumps into its own loop.
+    "eq_blocks_run": (),  # Jumps into its own loop, as the next ones.
+    "eq_pixel_run": (),
     "eq_depthwise_conv_3x3_s8_dsp": LINES,
     "eq_compute_lines": LINES,
     **dict.fromkeys(LINES, ()),

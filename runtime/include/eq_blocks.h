@@ -32,11 +32,58 @@ typedef struct {
     int16_t is_exact;
 } eq_blocks_t;
 
-/* The outputs of all channels at two pixels, `step` bytes apart; 0 bytes for one that is there
- * twice. `values` has for each four the lanes (0, 2) of the first and of the second pixel, then
- * (1, 3) of both.
+/* A number of channel pairs, packed .. end, and the values of one or two pixels, made once for a
+ * layer. The order is that of the assembly, which has copies on its stack.
  */
-void eq_blocks_s8_dsp(const eq_blocks_t* p, const uint32_t* values, int8_t* output, int32_t step);
+typedef struct {
+    int8_t* output; /* where the next outputs go; set for each run, as step */
+    const int32_t* end;
+    int32_t step;
+    int32_t amount; /* eq_blocks_t's shift */
+    const uint32_t* values;
+    const uint32_t* values_end;
+    uintptr_t enter; /* where the assembly's loop begins, and where it does after a single four */
+    uintptr_t enter_eights;
+    const int32_t* packed;
+    uint32_t is_exact; /* 2^30, or 0: twice that sets the flag V */
+} eq_blocks_run_t;
+
+/* All channels: the whole pairs, and the last channel of an odd number. */
+typedef struct {
+    eq_blocks_run_t pairs;
+    eq_blocks_run_t last;
+    int32_t channels;
+} eq_blocks_layer_t;
+
+/* Both, but where the assembly enters. `values` has `words` words for each four. */
+static inline void eq_blocks_set(eq_blocks_layer_t* layer, const eq_blocks_t* p,
+                                 const uint32_t* values, int32_t words) {
+    const int32_t size = 2 * p->fours + (p->is_exact ? 6 : 4);
+    eq_blocks_run_t* run = &layer->pairs;
+    run->amount = p->shift;
+    run->values = values;
+    run->values_end = values + words * p->fours;
+    run->packed = p->packed;
+    run->end = p->packed + p->channels / 2 * size;
+    run->is_exact = p->is_exact ? (uint32_t)1 << 30 : 0;
+    layer->last = *run;
+    layer->last.packed = run->end;
+    layer->last.end = run->end + size;
+    layer->channels = p->channels;
+}
+
+void eq_blocks_begin(eq_blocks_layer_t* layer, const eq_blocks_t* p, const uint32_t* values);
+
+/* The outputs of all channels at two pixels, `step` bytes apart; 0 bytes for one that is there
+ * twice. `values` of the layer has for each four the lanes (0, 2) of the first and of the second
+ * pixel, then (1, 3) of both.
+ */
+void eq_blocks_s8_dsp(const eq_blocks_layer_t* layer, int8_t* output, int32_t step);
+
+void eq_pixel_begin(eq_blocks_layer_t* layer, const eq_blocks_t* p, const uint32_t* values);
+
+/* The same of one pixel: `values` has the lanes (0, 2) and (1, 3) of each four. */
+void eq_pixel_s8_dsp(const eq_blocks_layer_t* layer, int8_t* output);
 
 #ifdef __cplusplus
 }

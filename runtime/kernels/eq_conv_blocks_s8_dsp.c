@@ -98,9 +98,11 @@ void eq_conv_blocks_s8_dsp(const eq_conv_blocks_s8_dsp_t* p, const int8_t* input
     const int32_t step = window->stride_width * window->input_channels;
     const int32_t channels = p->blocks.channels;
     uint32_t* const values = scratch;
+    eq_blocks_layer_t layer;
     ring_t ring;
     ring.first = (int8_t*)(values + 4 * p->blocks.fours);
     ring.end = ring.first + p->rows * p->row;
+    eq_blocks_begin(&layer, &p->blocks, values);
     memset(ring.first, window->zero_point, (size_t)(p->rows * p->row));
     for (int32_t batch = 0; batch < p->batches; batch++) {
         const int8_t* first = NULL; /* what a pixel sees that waits for a second one */
@@ -113,7 +115,7 @@ void eq_conv_blocks_s8_dsp(const eq_conv_blocks_s8_dsp_t* p, const int8_t* input
                     first = at;
                 } else {
                     gather(p, &ring, first, at, values);
-                    eq_blocks_s8_dsp(&p->blocks, values, output, channels);
+                    eq_blocks_s8_dsp(&layer, output, channels);
                     output += 2 * channels;
                     first = NULL;
                 }
@@ -122,7 +124,7 @@ void eq_conv_blocks_s8_dsp(const eq_conv_blocks_s8_dsp_t* p, const int8_t* input
         }
         if (first != NULL) {
             gather(p, &ring, first, first, values);
-            eq_blocks_s8_dsp(&p->blocks, values, output, 0);
+            eq_blocks_s8_dsp(&layer, output, 0);
             output += channels;
         }
         input += window->input_height * window->input_width * window->input_channels;

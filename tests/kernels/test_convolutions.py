@@ -294,9 +294,11 @@ def test_a_core_has_its_own_kernels(tmp_path: Path, core: str, is_dsp: bool) -> 
     conv(batch, (1, 4, 4, 6), (4, 3), 6, depthwise=True, **values)
     conv(batch, (1, 4, 4, 4), (3, 3), 6, groups=2, **values)
     fully_connected(batch, (1,), 7, 3, **values)
+    fully_connected(batch, (1,), 300, 3, **values)
     sources = set(batch.check(tmp_path, core=core).sources)
     kernels = {f"eq_{name}_s8" for name in ("conv", "depthwise_conv", "fully_connected")}
-    shapes = {"eq_conv_blocks_s8_dsp.c", "eq_depthwise_conv_3x3_s8_dsp.c"}
+    shapes = {f"eq_{name}_blocks_s8_dsp.c" for name in ("conv", "fully_connected")}
+    shapes.add("eq_depthwise_conv_3x3_s8_dsp.c")
     assert (
         {f"{name}_dsp.c" for name in kernels} | shapes <= sources
         if is_dsp

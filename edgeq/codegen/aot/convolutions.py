@@ -42,6 +42,9 @@ from edgeq.targets import Core
 _LARGEST_SCRATCH = 6144
 """Bytes that a faster kernel may take beside its activations."""
 
+_LARGEST_ROW = 256
+"""Values of a row that are widened to 16 bits; more would take too much of the arena."""
+
 _POINTER = 8
 """Bytes that a pointer takes at most: the same plan serves a 64-bit host."""
 
@@ -131,18 +134,12 @@ def _conv_blocks(
     fours = rows.shape[1] // blocks_dsp.FOUR
     scratch = 16 * fours + kept.size
     is_worth_it = channels > 1 and output.elements > channels and scratch <= _LARGEST_SCRATCH
-    if shape.dilation[1] > 1 or not is_worth_it or not dsp.suits(rows):
+    if shape.dilation[1] > 1 or not is_worth_it:
         return None
-    scaling = scaling_s8(op, subgraph, weights.reshape(channels, -1))
-    found = scaling and (solve(scaling.scales) or exactly(scaling.scales))
-    if not scaling or not found:
+    made = _blocks(op, subgraph, weights.reshape(channels, -1), rows)
+    if made is None:
         return None
-    packed = Array(
-        f"{name}_packed",
-        blocks_dsp.pack(rows, scaling.bias, found),
-        f"{op.name} weights, biases and scales, as eq_blocks.h has them",
-        found.size,
-    )
+    packed, blocks = made
     fields: Fields = (
         ("window", window_fields(op, input, shape)),
         ("batches", output.shape[0]),
@@ -151,16 +148,7 @@ def _conv_blocks(
         ("row", kept.row),
         ("rows", kept.rows),
         ("row_fours", fours // weights.shape[1]),
-        (
-            "blocks",
-            (
-                ("packed", packed.name),
-                ("channels", channels),
-                ("fours", fours),
-                ("shift", found.shift if found.scales is None else scaling.scales.zero_point),
-                ("is_exact", int(found.scales is not None)),
-            ),
-        ),
+        ("blocks", blocks),
     )
     kernel = "eq_conv_blocks_s8_dsp"
     lead = blocks_dsp.lead(shape, output.shape[0], kept, depth, channels)
@@ -217,6 +205,35 @@ def depthwise_conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) 
         scratch=size,
         overlaps=(shape.overlap(input, output),),
     )
+
+
+def _blocks(
+    op: Op, subgraph: Subgraph, weights: NDArray[Any], rows: NDArray[Any]
+) -> tuple[Array, Fields] | None:
+    """The stream of eq_blocks.h and the fields of its struct, where these are exact.
+
+    `weights` [channels][values], and the same as `rows` of whole fours.
+    """
+    if not dsp.suits(rows):
+        return None
+    scaling = scaling_s8(op, subgraph, weights)
+    found = scaling and (solve(scaling.scales) or exactly(scaling.scales))
+    if not scaling or not found:
+        return None
+    packed = Array(
+        f"{label(op)}_packed",
+        blocks_dsp.pack(rows, scaling.bias, found),
+        f"{op.name} weights, biases and scales, as eq_blocks.h has them",
+        found.size,
+    )
+    fields: Fields = (
+        ("packed", packed.name),
+        ("channels", len(rows)),
+        ("fours", rows.shape[1] // blocks_dsp.FOUR),
+        ("shift", found.shift if found.scales is None else scaling.scales.zero_point),
+        ("is_exact", int(found.scales is not None)),
+    )
+    return packed, fields
 
 
 def _depthwise_conv_3x3(
@@ -276,6 +293,12 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
     channels, depth = weights.shape
     name = label(op)
     rows = output.elements // channels
+    shape = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1))
+    if types is _S8 and core is not None and core.has("dsp") and depth <= _LARGEST_ROW:
+        padded = blocks_dsp.whole_fours(weights.reshape(channels, 1, 1, depth))
+        made = _blocks(op, subgraph, weights, padded)
+        if made is not None:
+            return _fully_connected_blocks(op, rows, depth, shape, *made)
     fields: Fields = (
         ("rows", rows),
         ("input_channels", depth),
@@ -290,7 +313,6 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
         size = dsp.whole_steps(depth) if depth % dsp.STEP else 0
         scratch = (Scratch() if size else "NULL",)
     kernel = f"eq_fully_connected_{types.suffix}"
-    shape = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1))
     lead = shape.lead(1, types.size * depth, types.size * channels)
     return LayerCode(
         calls=(Call(kernel, (f"&{name}", Input(0), *scratch, Output())),),
@@ -298,6 +320,26 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
         sources=types.sources("fully_connected", "dot"),
         headers=(types.header,),
         scratch=size,
+        overlaps=(Overlap(0, 0, lead),),
+    )
+
+
+def _fully_connected_blocks(
+    op: Op, rows: int, depth: int, shape: Window, packed: Array, blocks: Fields
+) -> LayerCode:
+    name, kernel = label(op), "eq_fully_connected_blocks_s8_dsp"
+    values = dict(blocks)
+    channels, fours = values["channels"], values["fours"]
+    assert isinstance(channels, int) and isinstance(fours, int)
+    fields: Fields = (("rows", rows), ("input_channels", depth), ("blocks", blocks))
+    # A row is read before its outputs are written.
+    lead = max(0, rows * channels - rows * depth) if rows > 1 else 0
+    return LayerCode(
+        calls=(Call(kernel, (f"&{name}", Input(0), Scratch("void"), Output())),),
+        constants=(packed, Struct(name, f"{kernel}_t", fields)),
+        sources=(f"{kernel}.c", "eq_pixel_s8_dsp.c"),
+        headers=(_S8_DSP.header,),
+        scratch=8 * fours,
         overlaps=(Overlap(0, 0, lead),),
     )
 

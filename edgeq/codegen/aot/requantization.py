@@ -177,11 +177,16 @@ def _is_exact(scales: Scales, found: Requantization, sums: Integers) -> bool:
 
 def reference(scales: Scales, sums: Integers) -> Integers:
     """TFLM's outputs of `sums` [channel][any]: MultiplyByQuantizedMultiplier, limited to int8."""
-    exponents = scales.exponents[:, None]
-    product = (sums * scales.multipliers[:, None] + (1 << 30)) >> 31
-    mask = (1 << exponents) - 1
+    scaled = multiply_down(sums, scales.multipliers[:, None], scales.exponents[:, None])
+    return np.clip(scaled + scales.zero_point, -128, 127)
+
+
+def multiply_down(x: Any, multiplier: Any, exponent: Any) -> Integers:
+    """eq_multiply of eq_requantize.h, of a shift of -exponent, on int64 arrays."""
+    product = (x * multiplier + (1 << 30)) >> 31
+    mask = (1 << exponent) - 1
     is_up = (product & mask) > (mask >> 1) + (product < 0)
-    return np.asarray(np.clip((product >> exponents) + is_up + scales.zero_point, -128, 127))
+    return np.asarray((product >> exponent) + is_up)
 
 
 def requantize(found: Requantization, sums: Integers) -> Integers:
