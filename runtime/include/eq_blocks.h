@@ -13,6 +13,9 @@
 extern "C" {
 #endif
 
+/* The shift that is fastest. */
+#define EQ_BLOCKS_SHIFT 12
+
 /* For each two channels a and b, of which the last b of an odd number is nothing:
  *
  *     256 * the bias of a
@@ -45,7 +48,10 @@ typedef struct {
     uintptr_t enter; /* where the assembly's loop begins, and where it does after a single four */
     uintptr_t enter_eights;
     const int32_t* packed;
-    uint32_t is_exact; /* 2^30, or 0: twice that sets the flag V */
+    /* 0 for eq_line_s8 with a shift of EQ_BLOCKS_SHIFT, 2^30 for any other shift, 2^31 for
+     * eq_exact_s8: twice that sets the flags V and C.
+     */
+    uint32_t form;
 } eq_blocks_run_t;
 
 /* All channels: the whole pairs, and the last channel of an odd number. */
@@ -65,7 +71,9 @@ static inline void eq_blocks_set(eq_blocks_layer_t* layer, const eq_blocks_t* p,
     run->values_end = values + words * p->fours;
     run->packed = p->packed;
     run->end = p->packed + p->channels / 2 * size;
-    run->is_exact = p->is_exact ? (uint32_t)1 << 30 : 0;
+    run->form = p->is_exact                   ? (uint32_t)1 << 31
+                : p->shift == EQ_BLOCKS_SHIFT ? 0
+                                              : (uint32_t)1 << 30;
     layer->last = *run;
     layer->last.packed = run->end;
     layer->last.end = run->end + size;

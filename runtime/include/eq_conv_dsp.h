@@ -73,6 +73,7 @@ typedef struct {
     int32_t row;       /* bytes of a padded row of the image, or 0 where it is read where it lies */
     int32_t rows;      /* that are kept */
     int32_t row_fours; /* values of one row of the kernel, in fours */
+    int32_t has_rest;  /* whether each has one more, which together are the last four */
     eq_blocks_t blocks;
 } eq_conv_blocks_s8_dsp_t;
 

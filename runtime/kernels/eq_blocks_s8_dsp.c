@@ -4,8 +4,8 @@
 #if EQ_HAS_DSP
 
 /* r0 stream, r1 values; r2, r3 sums of 256 * a + b at both pixels, r4, r5 of b; r6 - r9 weights,
- * r10 - r12, lr values. On the stack: the first eight words of eq_blocks_run_t. The flag V says
- * is_exact; nothing in the loops changes it.
+ * r10 - r12, lr values. On the stack: the first eight words of eq_blocks_run_t. The flags V and
+ * C, which nothing in the loops changes, say the form; see eq_blocks_run_t.
  */
 __asm__(".syntax unified\n"
         /* A word of weights of two channels, with a word of values of each of two pixels. */
@@ -26,12 +26,12 @@ __asm__(".syntax unified\n"
         " eq_lanes r8, r10, r11\n"
         " eq_lanes r9, r12, lr\n"
         ".endm\n"
-        /* r2 - r5 to the output r6, and on to the next two channels. */
-        ".macro eq_store step\n"
-        " ssat r2, #8, r2\n"
-        " ssat r3, #8, r3\n"
-        " ssat r4, #8, r4\n"
-        " ssat r5, #8, r5\n"
+        /* r2 - r5, limited, to the output r6, and on to the next two channels. */
+        ".macro eq_store step, shift\n"
+        " ssat r2, #8, r2 \\shift\n"
+        " ssat r3, #8, r3 \\shift\n"
+        " ssat r4, #8, r4 \\shift\n"
+        " ssat r5, #8, r5 \\shift\n"
         " strb r3, [r6, \\step]\n"
         " strb r2, [r6], #1\n"
         " strb r5, [r6, \\step]\n"
@@ -41,6 +41,18 @@ __asm__(".syntax unified\n"
         " bne 1b\n"
         " add sp, #32\n"
         " pop {r4-r11, pc}\n"
+        ".endm\n"
+        /* The sums of eq_line_s8, times the multipliers. */
+        ".macro eq_line\n"
+        " sub r2, r2, r4\n"
+        " sub r3, r3, r5\n"
+        " add r4, r7, r4, lsl #8\n"
+        " add r5, r7, r5, lsl #8\n"
+        " ldm sp, {r6, r7, r10, r11}\n"
+        " smmulr r2, r2, r8\n"
+        " smmulr r3, r3, r8\n"
+        " smmulr r4, r4, r9\n"
+        " smmulr r5, r5, r9\n"
         ".endm\n"
 
         ".section .text.eq_blocks_run, \"ax\", %progbits\n"
@@ -98,22 +110,17 @@ __asm__(".syntax unified\n"
         "3:\n"
         " ldm r0!, {r7-r9}\n"
         " bvs 4f\n"
-        /* eq_line_s8 */
-        " sub r2, r2, r4\n"
-        " sub r3, r3, r5\n"
-        " add r4, r7, r4, lsl #8\n"
-        " add r5, r7, r5, lsl #8\n"
-        " ldm sp, {r6, r7, r10, r11}\n"
-        " smmulr r2, r2, r8\n"
-        " smmulr r3, r3, r8\n"
-        " smmulr r4, r4, r9\n"
-        " smmulr r5, r5, r9\n"
+        " eq_line\n"
+        " eq_store r10, \", asr #12\"\n"
+        "4:\n"
+        " bcs 6f\n"
+        " eq_line\n"
         " asr r2, r2, r11\n"
         " asr r3, r3, r11\n"
         " asr r4, r4, r11\n"
         " asr r5, r5, r11\n"
         " eq_store r10\n"
-        "4:\n"
+        "6:\n"
         /* eq_exact_s8 */
         " ldm r0!, {r10, r11}\n"
         " sub r2, r2, r4\n"
@@ -158,6 +165,7 @@ static void eq_blocks_enter(eq_blocks_run_t* run, int32_t fours) {
 }
 
 static void eq_blocks_run(const eq_blocks_run_t* run, int8_t* output, int32_t step) {
+    const int is_exact = run->form >> 31 != 0;
     const int32_t* packed = run->packed;
     while (packed != run->end) {
         const uint32_t bias = (uint32_t)*packed++;
@@ -171,10 +179,9 @@ static void eq_blocks_run(const eq_blocks_run_t* run, int8_t* output, int32_t st
             }
         }
         for (int32_t i = 0; i < 2; i++) {
-            eq_pair_s8(packed, run->is_exact != 0, run->amount, both[i], second[i],
-                       output + i * step);
+            eq_pair_s8(packed, is_exact, run->amount, both[i], second[i], output + i * step);
         }
-        packed += run->is_exact ? 5 : 3;
+        packed += is_exact ? 5 : 3;
         output += 2;
     }
 }

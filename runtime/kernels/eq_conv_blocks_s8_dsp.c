@@ -52,12 +52,20 @@ static void gather(const eq_conv_blocks_s8_dsp_t* p, const ring_t* ring, const i
     const int32_t fours = p->row_fours;
     const int32_t down = p->window.dilation_height * p->row;
     const int32_t size = p->rows * p->row;
-    for (int32_t i = p->window.kernel_height; i != 0; i--) {
+    int8_t rest[2][4] = {{0}};
+    for (int32_t i = 0; i < p->window.kernel_height; i++) {
         values = expand(a, b, fours, values);
+        if (p->has_rest) {
+            rest[0][i] = a[4 * fours];
+            rest[1][i] = b[4 * fours];
+        }
         a += down;
         b += down;
         a -= a >= ring->end ? size : 0;
         b -= b >= ring->end ? size : 0;
+    }
+    if (p->has_rest) {
+        expand(rest[0], rest[1], 1, values);
     }
 }
 

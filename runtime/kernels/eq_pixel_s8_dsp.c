@@ -86,7 +86,7 @@ __asm__(".syntax unified\n"
         " ldm r0!, {r10-r12}\n"
         " ldm sp, {r6-r9}\n"
         " sub r2, r2, r4\n"
-        " bvs 4f\n"
+        " bcs 4f\n"
         /* eq_line_s8 */
         " add r4, r10, r4, lsl #8\n"
         " smmulr r2, r2, r11\n"
@@ -128,6 +128,7 @@ static void eq_pixel_enter(eq_blocks_run_t* run, int32_t fours) {
 }
 
 static void eq_pixel_run(const eq_blocks_run_t* run, int8_t* output) {
+    const int is_exact = run->form >> 31 != 0;
     const int32_t* packed = run->packed;
     while (packed != run->end) {
         uint32_t both = (uint32_t)*packed++;
@@ -137,8 +138,8 @@ static void eq_pixel_run(const eq_blocks_run_t* run, int8_t* output) {
             both = eq_add_products(both, weights, *values);
             second = eq_add_products(second, eq_even_bytes(weights), *values);
         }
-        eq_pair_s8(packed, run->is_exact != 0, run->amount, both, second, output);
-        packed += run->is_exact ? 5 : 3;
+        eq_pair_s8(packed, is_exact, run->amount, both, second, output);
+        packed += is_exact ? 5 : 3;
         output += 2;
     }
 }

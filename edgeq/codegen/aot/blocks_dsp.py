@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.codegen.aot.requantization import Requantization
+from edgeq.codegen.aot.requantization import Requantization, Scales, solve
 from edgeq.codegen.aot.windows import Window
 
 FOUR = 4
 """Values that a word of lanes and its neighbour hold."""
+
+
+_SHIFT = 12
+"""EQ_BLOCKS_SHIFT of eq_blocks.h."""
 
 
 def fours(count: int) -> int:
@@ -46,12 +50,44 @@ def _pairs(values: NDArray[Any]) -> NDArray[np.int64]:
     return np.pad(values.astype(np.int64), (0, len(values) % 2)).reshape(-1, 2)
 
 
+def fastest(scales: Scales) -> Requantization | None:
+    """With the shift that the kernel has a tail of its own for."""
+    found = solve(scales, _SHIFT)
+    return found if found is not None and found.shift == _SHIFT else None
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """`fours` of values of one row of a kernel. `has_rest`: one value more of each of up to four
+    rows, which together are the last four.
+    """
+
+    fours: int
+    has_rest: bool
+
+
+def kernel_row(weights: NDArray[Any]) -> KernelRow:
+    """Of weights [channels][height][width][depth]."""
+    _, height, width, depth = weights.shape
+    count = width * depth
+    has_rest = count % FOUR == 1 and count > 1 and 1 < height <= FOUR
+    return KernelRow(count // FOUR if has_rest else fours(count), has_rest)
+
+
 def whole_fours(weights: NDArray[Any]) -> NDArray[Any]:
     """The weights [channels][height][width][depth] as rows, those of the kernel of whole fours."""
     channels, height, width, depth = weights.shape
     rows = weights.reshape(channels, height, width * depth)
-    padded = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % FOUR)))
-    return np.asarray(padded.reshape(channels, -1))
+    row = kernel_row(weights)
+    if row.has_rest:
+        whole = rows[:, :, :-1].reshape(channels, -1)
+        return np.concatenate([whole, _padded(rows[:, :, -1])], axis=1)
+    return np.asarray(_padded(rows).reshape(channels, -1))
+
+
+def _padded(values: NDArray[Any]) -> NDArray[Any]:
+    """With zeros behind, so that the last axis is whole fours."""
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % FOUR)])
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ def _conv_blocks(
     """The same two pixels and two channels at a time, where that is exact and pays."""
     input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
     channels, depth, name = len(weights), weights.shape[3], label(op)
+    row = blocks_dsp.kernel_row(weights)
     rows = blocks_dsp.whole_fours(weights)
     kept = blocks_dsp.ring(shape, depth)
     fours = rows.shape[1] // blocks_dsp.FOUR
@@ -147,7 +148,8 @@ def _conv_blocks(
         ("output_width", output.shape[2]),
         ("row", kept.row),
         ("rows", kept.rows),
-        ("row_fours", fours // weights.shape[1]),
+        ("row_fours", row.fours),
+        ("has_rest", int(row.has_rest)),
         ("blocks", blocks),
     )
     kernel = "eq_conv_blocks_s8_dsp"
@@ -217,7 +219,9 @@ def _blocks(
     if not dsp.suits(rows):
         return None
     scaling = scaling_s8(op, subgraph, weights)
-    found = scaling and (solve(scaling.scales) or exactly(scaling.scales))
+    found = scaling and (
+        blocks_dsp.fastest(scaling.scales) or solve(scaling.scales) or exactly(scaling.scales)
+    )
     if not scaling or not found:
         return None
     packed = Array(
