@@ -37,7 +37,8 @@ Progress = Callable[[str, int, int], None]
 class Conversion:
     """`tflite` in `scheme`, its `graph`, how it was made, and which routes failed before.
 
-    `calibrated` has the fingerprints of the samples that its ranges were learnt from.
+    `calibrated` has the fingerprints of the samples that its ranges were learnt from, `int16` the
+    names of the float model's tensors that are made in int16x8 while all else is int8.
     """
 
     tflite: bytes = field(repr=False)
@@ -47,6 +48,7 @@ class Conversion:
     failed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
     calibrated: frozenset[bytes] = field(default=frozenset(), repr=False)
+    int16: tuple[str, ...] = ()
 
 
 def convert(

@@ -41,9 +41,8 @@ REPAIRS: dict[str, str] = {
     "signature": "a .tflite without a signature given one",
     "tile": "TILE written as RESIZE_NEAREST_NEIGHBOR or CONCATENATION",
     "transpose": "TRANSPOSE of more than four dimensions written with fewer",
-    # Of a float .tflite, by equalization.
-    "equalization": "channels scaled between layers, so that all use the steps they share, if that "
-    "is measured to help",
+    # Of channels and their factors, by equalization.
+    "equalization": "channels scaled between layers to use the steps they share, if that helps",
 }
 """What each does, in a line, by name."""
 

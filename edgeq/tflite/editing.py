@@ -76,6 +76,13 @@ class Editor:
     def name_of(self, tensor: int) -> str:
         return (self._graph.tensors[tensor].name or b"").decode(errors="replace")
 
+    def rename(self, tensor: int, name: str) -> None:
+        self._graph.tensors[tensor].name = name.encode()
+
+    def drop_metadata(self, name: bytes) -> None:
+        """Take out the entries that are called so."""
+        self._model.metadata = [m for m in self._model.metadata or [] if m.name != name]
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(indexes(self._graph.tensors[tensor].shape))
 
@@ -104,6 +111,14 @@ class Editor:
         zero_points = found.zeroPoint
         no_zero = zero_points is None or len(zero_points) == 0
         return float(found.scale[0]), 0 if no_zero else int(zero_points[0])
+
+    def scales(self, tensor: int) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+        """(Scales, zero points, the dimension that has one of each) of a quantized tensor."""
+        found = self._graph.tensors[tensor].quantization
+        scales = np.array(found.scale, np.float64)
+        zeros = found.zeroPoint
+        filled = np.zeros(len(scales), np.int64) if zeros is None else np.array(zeros, np.int64)
+        return scales, filled, int(found.quantizedDimension)
 
     def add_tensor(
         self,
