@@ -407,9 +407,10 @@ def _export(
         return tflite, route, done, offered, failed + [f"repair {line}" for line in rejected]
     assert last is not None
     lines = list(dict.fromkeys(failed))
-    if state := re.search(r"(?:node|op:) '?([^\s']+)/AssignVariableOp", "\n".join(lines)):
+    changing = re.search(r"(?:node|op:) '?([^\s']+)/AssignVariableOp", "\n".join(lines))
+    if changing and form != "saved_model":
         raise ConversionError(
-            f"{path.name}: layer {state[1]} keeps its state in a variable from one inference to "
+            f"{path.name}: layer {changing[1]} keeps its state in a variable from one inference to "
             "the next, which has no integer form",
             hint="for int8 the repair lstm makes an LSTM one operator; else save the layer with "
             "stateful=False",
