@@ -23,8 +23,8 @@ from edgeq.documents import printable
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.firmware import COMPILER, Firmware, build_firmware, find_port, has_compiler
 from edgeq.folders import check_place
-from edgeq.graph import Graph
 from edgeq.footprint import measure
+from edgeq.graph import Graph
 from edgeq.manifest import describe
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare

@@ -58,7 +58,7 @@ class Model:
     `tflite` has batch 1, static shapes and a named signature; `graph` is the same, read.
     `sha256` is of the source: the file, or a SavedModel folder's relative paths and contents.
     `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
-    `offered` are repairs that change the function and were not made, but could be.
+    `offered` are repairs that wait until a conversion without them has problems.
     """
 
     name: str
@@ -134,7 +134,7 @@ def open_model(
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
     outputs: all in their order, or some by their old name. A Keras model is repaired for `scheme`,
-    also by repairs that change its function if `approximate`, and compared with the original on
+    also by repairs that wait to be needed if `approximate`, and compared with the original on
     `samples`, by input name, or on random ones. `repairs` are the names of those that may
     be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use; without
     one, a session is opened when the format needs it.

@@ -116,7 +116,7 @@ def prepare(
     Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme` (None:
     nothing is converted). Float16 weights are widened to float32 for every scheme but their own.
     `tensorflow` is a models.tensorflow_session() to use; without one it is opened when needed.
-    Repairs that change a Keras model's function are made where a conversion without them has
+    Repairs of a Keras model that wait to be needed are made where a conversion without them has
     `problems`, a count, and only if there are fewer with them.
     """
     opening, data = opening or Opening(), data or Data()
@@ -155,7 +155,7 @@ def prepare(
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
             by_name = _some_by_name(samples, model.graph)
-            if any(repair.name in KERAS_REPAIRS for repair in model.repairs):
+            if model.offered or any(r.name in KERAS_REPAIRS for r in model.repairs):
                 model = opened(samples=by_name)  # What was compared on random numbers before.
             quantize = partial(
                 _quantized,
