@@ -97,7 +97,7 @@ def repair(
         return run_on(model, samples)
 
     def run_openly() -> None:
-        for sample in samples[:2]:
+        for sample in samples:
             _flat(model, *map(tf.convert_to_tensor, sample))
 
     def trace() -> None:
