@@ -108,6 +108,20 @@ def with_batch_of_one(tflite: bytes, name: str = "model") -> bytes:
     return pack(model, name)
 
 
+def with_outputs(tflite: bytes, outputs: Sequence[int], name: str = "model") -> bytes:
+    """The model with these tensors of the main subgraph as its outputs, each under the name in the
+    signature that the one in its place had. Operators stay, also those that nothing reads."""
+    _, model = unpack(tflite, name)
+    subgraph = model.subgraphs[0]
+    moved = dict(zip(indexes(subgraph.outputs), outputs, strict=True))
+    subgraph.outputs = np.array(outputs, np.int32)
+    for signature in model.signatureDefs or []:
+        if signature.subgraphIndex == 0:
+            for entry in signature.outputs or []:
+                entry.tensorIndex = moved.get(int(entry.tensorIndex), int(entry.tensorIndex))
+    return pack(model, name)
+
+
 def with_data_inside(tflite: bytes, name: str = "model") -> bytes:
     """The model with all its constants in the flatbuffer, where every engine finds them."""
     _, model = unpack(tflite, name)
