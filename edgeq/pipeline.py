@@ -42,7 +42,7 @@ from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 EVALUATION_SAMPLES = 1000
 """More held-out samples change an accuracy by less than its own uncertainty (1 point at 90 %)."""
 
-COMPARED = 8
+COMPARED = 32
 """Samples that a repaired Keras model and the original are compared on."""
 
 Progress = Callable[[str, int, int], None]
