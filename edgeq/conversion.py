@@ -16,7 +16,7 @@ from edgeq.models import Model, tensorflow_session
 from edgeq.repairs import Repair, repairs_named
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 from edgeq.tflite import read_graph
-from edgeq.tflite.lstm import cell_states, with_lstm_ranges
+from edgeq.tflite.lstm import cell_states, with_equal_states, with_lstm_ranges, with_sound_cells
 from edgeq.tflite.writer import with_ranges
 
 ROUTES = {
@@ -83,6 +83,7 @@ def convert(
             )
         ranges = {i: _some(*limits) for i, limits in calibration.ranges.items()}
         if scheme == "int8" and cell_states(model.graph):
+            ranges = with_sound_cells(model.graph, ranges)
             tflite = with_lstm_ranges(tflite, ranges, model.source)
         tflite = with_ranges(tflite, ranges, model.source)
         calibrated = calibration.fingerprints
@@ -91,6 +92,9 @@ def convert(
     else:
         with tensorflow_session() as session:
             made = _quantize(session, tflite, scheme, model.source)
+    if scheme == "int8" and cell_states(model.graph):
+        tflite = with_equal_states(made.tflite, model.source)
+        made = replace(made, tflite=tflite, graph=read_graph(tflite, model.source))
     made = replace(made, calibrated=calibrated)
     allowed = repairs_named() if repairs is None else repairs
     if calibration is None or scheme != "int8" or "islands" not in allowed:

@@ -61,7 +61,7 @@ class Model:
     `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
     `learned` has the (min, max) of activations, by tensor name, that the source brings from its own
     training.
-    `offered` are repairs that change the function and were not made, but could be.
+    `offered` are repairs that wait until a conversion without them has problems.
     """
 
     name: str
@@ -142,7 +142,7 @@ def open_model(
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
     outputs: all in their order, or some by their old name. A Keras model is repaired for `scheme`,
-    also by repairs that change its function if `approximate`, and compared with the original on
+    also by repairs that wait to be needed if `approximate`, and compared with the original on
     `samples`, by input name, or on random ones. `repairs` are the names of those that may
     be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use,
     `framework` a frameworks.framework_session(); without one, a session is opened when the format

@@ -42,7 +42,7 @@ from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 EVALUATION_SAMPLES = 1000
 """More held-out samples change an accuracy by less than its own uncertainty (1 point at 90 %)."""
 
-COMPARED = 8
+COMPARED = 32
 """Samples that a repaired Keras model and the original are compared on."""
 
 Progress = Callable[[str, int, int], None]
@@ -121,7 +121,7 @@ def prepare(
     Without a `scheme` it is what a quantized .tflite already is, else the `default_scheme` (None:
     nothing is converted). Float16 weights are widened to float32 for every scheme but their own.
     `tensorflow` is a models.tensorflow_session() to use; without one it is opened when needed.
-    Repairs that change a Keras model's function are made where a conversion without them has
+    Repairs of a Keras model that wait to be needed are made where a conversion without them has
     `problems`, a count, and only if there are fewer with them.
     The layers `int16`, named as for mixed.layers_named, become int16x8 in a network of int8; their
     ranges are min-max, and channels stay as they are, since both halves share tensors.
@@ -170,7 +170,8 @@ def prepare(
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
             by_name = _some_by_name(samples, model.graph)
-            if framework is None and any(r.name in KERAS_REPAIRS for r in model.repairs):
+            repaired = any(r.name in KERAS_REPAIRS for r in model.repairs)
+            if framework is None and (repaired or model.offered):
                 model = opened(samples=by_name)  # What was compared on random numbers before.
             quantize = partial(
                 _quantized,

@@ -21,14 +21,15 @@ REPAIRS: dict[str, str] = {
     "exponential": "exponential made of ELU, up to the largest input seen",
     "float32": "a float16 policy made float32",
     "gelu": "GELU as x sigmoid(p(x)), where nothing else is integer",
-    "groupnorm": "group and unit normalization without NEG and SQUARE, where nothing else is "
-    "integer",
-    "layernorm": "layer normalization without NEG and SQUARE, where nothing else is integer",
+    "groupnorm": "group normalization without NEG and SQUARE, where nothing else is integer",
+    "layernorm": "layer normalization by L2_NORMALIZATION where variances differ much; without NEG "
+    "and SQUARE where nothing else is integer",
     "logits": "a final softmax left out, on request",
     "lstm": "LSTM as one operator",
     "nearest-resize": "nearest up-sampling as a resize",
     "selu": "SELU made of ELU and RELU",
     "softplus": "softplus and mish made of sigmoids, where nothing else is integer",
+    "unitnorm": "UnitNormalization as L2_NORMALIZATION",
     "unroll": "GRU, Bidirectional and other recurrent layers unrolled",
     # Of a .tflite, by flatbuffer_repairs and models.
     "batch-of-one": "a .tflite's dynamic first dimension fixed to 1",
@@ -52,7 +53,7 @@ ON_REQUEST: frozenset[str] = frozenset({"logits"})
 KERAS_REPAIRS = frozenset(
     {
         "argmax", "attention", "embedding", "exponential", "float32", "gelu", "groupnorm",
-        "layernorm", "logits", "lstm", "nearest-resize", "selu", "softplus", "unroll",
+        "layernorm", "logits", "lstm", "nearest-resize", "selu", "softplus", "unitnorm", "unroll",
     }
 )  # fmt: skip
 """Those that workers.keras_repairs makes."""

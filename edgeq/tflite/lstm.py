@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +39,22 @@ def cell_states(graph: Graph) -> dict[int, Op]:
     return found
 
 
+def with_sound_cells(
+    graph: Graph, ranges: Mapping[int, tuple[float, float]]
+) -> dict[int, tuple[float, float]]:
+    """`ranges` with those of cell states at a power of two from 1 to 64.
+
+    Kernels take the tanh of a cell state with 0 to 6 integer bits, and compute garbage without a
+    word for others: tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc, ApplyTanh.
+    """
+    made = dict(ranges)
+    for index in cell_states(graph).keys() & ranges.keys():
+        size = min(max(1.0, *map(abs, ranges[index])), 64.0)
+        limit = 2.0 ** math.ceil(math.log2(size)) * (1 - 2**-15)
+        made[index] = -limit, limit
+    return made
+
+
 def with_lstm_ranges(
     tflite: bytes, ranges: Mapping[int, tuple[float, float]], name: str = "model"
 ) -> bytes:
@@ -65,6 +83,24 @@ def with_lstm_ranges(
         for number, index in enumerate(op.intermediates):
             tensor = subgraph.tensors[int(index)]
             _set_range(schema, tensor, made if number == 4 else _UNUSED_RANGE)
+    return pack(model, name)
+
+
+def with_equal_states(tflite: bytes, name: str = "model") -> bytes:
+    """The quantized model with each LSTM's state at the scale of its output.
+
+    They are the same numbers, but a quantizer gives the output another scale where it is joined
+    with others. Kernels compute the scales of products from these, so nothing else has to change.
+    """
+    _, model = unpack(tflite, name)
+    tensors = model.subgraphs[0].tensors
+    for op in model.subgraphs[0].operators or []:
+        if operator_name(model, op) == LSTM:
+            made = tensors[int(op.outputs[0])]
+            hidden = [int(i) for i in op.intermediates[4:5]] if op.intermediates is not None else []
+            for index in [int(op.inputs[OUTPUT_STATE]), *hidden]:
+                if tensors[index].type == made.type:
+                    tensors[index].quantization = copy.copy(made.quantization)
     return pack(model, name)
 
 

@@ -11,9 +11,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-Run = Callable[[], list[list[NDArray[Any]]]]
-"""The model's flat outputs for each sample, as it is now."""
-
 
 @dataclass(frozen=True)
 class Change:
@@ -26,14 +23,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Scene:
-    """A built model, the scheme that it shall become, and how to run it on samples."""
+    """A built model, the scheme that it shall become, how to run it on some samples, as it is now,
+    with every layer called on their values, and how to have it called on symbols."""
 
     model: Any
     scheme: str
-    run: Run
+    run: Callable[[], None]
+    trace: Callable[[], None]
 
-    def observe(self, spots: Sequence[tuple[Any, str]], see: Callable[..., Any]) -> list[list[Any]]:
-        """`see(*arguments)` for each call of each function (layer, attribute) on the samples."""
+    def observe(
+        self, spots: Sequence[tuple[Any, str]], see: Callable[..., Any], *, values: bool = True
+    ) -> list[list[Any]]:
+        """`see(*arguments)` for each call of each function (layer, attribute) on the samples.
+
+        Without `values` it is called once, on symbols with the samples' shapes.
+        """
         seen: list[list[Any]] = [[] for _ in spots]
 
         def watched(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +52,7 @@ class Scene:
             for i, (layer, attribute) in enumerate(spots)
         ]
         with changed(changes):
-            self.run()
+            (self.run if values else self.trace)()
         return seen
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from edgeq.repairs import Repair
@@ -34,11 +36,13 @@ Found = tuple[str, list[Change], list[str]]
 
 @dataclass(frozen=True)
 class Pass:
-    """`find` has what to change. An `exact` one keeps the function; others wait to be needed."""
+    """`find` has what to change. An `exact` one keeps the function but for rounding. One that
+    `waits` is made only where a conversion without it has problems."""
 
     name: str
     find: Callable[[Scene], Found | None]
     exact: bool = True
+    waits: bool = False
 
 
 PASSES = (
@@ -49,11 +53,13 @@ PASSES = (
     Pass("lstm", recurrent.fused),
     Pass("unroll", recurrent.unrolled),
     Pass("selu", activations.selu),
-    Pass("exponential", activations.exponential),
-    Pass("softplus", activations.softplus, exact=False),
-    Pass("gelu", activations.gelu, exact=False),
-    Pass("layernorm", normalization.layernorm, exact=False),
-    Pass("groupnorm", normalization.groupnorm, exact=False),
+    Pass("exponential", activations.exponential, waits=True),
+    Pass("unitnorm", normalization.unit),
+    Pass("layernorm", normalization.layernorm),
+    Pass("softplus", activations.softplus, exact=False, waits=True),
+    Pass("gelu", activations.gelu, exact=False, waits=True),
+    Pass("layernorm", normalization.by_variance, waits=True),
+    Pass("groupnorm", normalization.groups, waits=True),
 )
 
 
@@ -61,8 +67,8 @@ PASSES = (
 class Outcome:
     """A repaired `model`, what was done, and what was not.
 
-    `offered` are approximations that could be made, `rejected` says which repairs were undone and
-    why. `lstms` are the kernels (features, 4 units) of the fused layers by name.
+    `offered` are those that wait to be needed, `rejected` says which repairs were undone and why.
+    `lstms` are the kernels (features, 4 units) of the fused layers by name.
     """
 
     model: Any
@@ -81,19 +87,28 @@ def repair(
     *,
     allow_lambda: bool = False,
 ) -> Outcome:
-    """Make the repairs of `model` that are `allowed`; those that change the function only if
+    """Make the repairs of `model` that are `allowed`; those that wait to be needed only if
     `approximate`. `samples` are flat inputs, in the model's order, with a batch of 1.
 
-    Raises ConversionError for a recurrent layer that is too long to be unrolled.
+    Raises ModelError for a recurrent layer that is too long to be unrolled.
     """
 
     def run() -> list[list[NDArray[Any]]]:
         return run_on(model, samples)
 
+    def run_openly() -> None:
+        for sample in samples:
+            _flat(model, *map(tf.convert_to_tensor, sample))
+
+    def trace() -> None:
+        _traced(model, samples[0])
+
     done: list[Repair] = []
     rejected: list[str] = []
     offered: list[str] = []
     lstms: list[tuple[str, NDArray[np.float32]]] = []
+    if "unroll" in allowed:
+        recurrent.refuse_long(Scene(model, scheme, run_openly, trace), "lstm" in allowed)
     before = run()
     if "float32" in allowed and (names := precision.half_layers(model)):
         original, model = model, precision.in_float32(model, allow_lambda)
@@ -108,11 +123,11 @@ def repair(
     for step in PASSES:
         if step.name not in allowed:
             continue
-        found = step.find(Scene(model, scheme, run))
+        found = step.find(Scene(model, scheme, run_openly, trace))
         if found is None:
             continue
         what, changes, names = found
-        if not step.exact and not approximate:
+        if step.waits and not approximate:
             offered.append(step.name)
             continue
         undo = apply(changes)
@@ -139,17 +154,27 @@ def repair(
 
 def run_on(model: Any, samples: Sequence[Sequence[NDArray[Any]]]) -> list[list[NDArray[Any]]]:
     """Flat outputs of each sample; layers that keep a state begin anew."""
-    recurrent_layers = [la for la in layers_of(model) if getattr(la, "stateful", False)]
+    layers = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN)]
+    # Loops are slow unless they are traced.
+    call = _traced(model, samples[0]) if layers and samples else partial(_flat, model)
     results = []
     for sample in samples:
-        for layer in recurrent_layers:
-            if isinstance(layer, keras.layers.RNN):
+        for layer in layers:
+            if layer.stateful:
                 layer.reset_states()
-        made = model(packed(model, list(sample)), training=False)
-        results.append(
-            [np.asarray(keras.ops.convert_to_numpy(o)) for o in keras.tree.flatten(made)]
-        )
+        results.append([np.asarray(o) for o in call(*sample)])
     return results
+
+
+def _traced(model: Any, sample: Sequence[NDArray[Any]]) -> Any:
+    specs = [tf.TensorSpec(value.shape, value.dtype) for value in sample]
+    concrete = tf.function(partial(_flat, model), autograph=False).get_concrete_function(*specs)
+    return lambda *tensors: concrete(*map(tf.convert_to_tensor, tensors))
+
+
+def _flat(model: Any, *tensors: Any) -> list[Any]:
+    made = keras.tree.flatten(model(packed(model, list(tensors)), training=False))
+    return [tf.convert_to_tensor(output) for output in made]
 
 
 def packed(model: Any, tensors: list[Any]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from edgeq.errors import ConversionError
+from edgeq.errors import ModelError
 from edgeq.schemes import INTEGER_SCHEMES
 from edgeq.workers.keras_repairs.layers import Change, Scene, contained, layers_of
 
@@ -28,32 +28,38 @@ _PER_STEP_OF_OTHERS = 12
 
 
 def fused(scene: Scene) -> Found | None:
-    """LSTM as UNIDIRECTIONAL_SEQUENCE_LSTM, one operator a layer, which int16x8 has not.
+    """LSTM as UNIDIRECTIONAL_SEQUENCE_LSTM, one operator a layer.
 
     TensorFlow's converter makes it of a function that says by its attributes what it implements.
     """
-    if scene.scheme == "int16x8":
+    layers = _fusable_layers(scene)
+    if not layers:
         return None
+    changes = [Change(layer, "call", _fusing(layer, i)) for i, layer in enumerate(layers)]
+    what = (
+        "LSTM as one operator a layer; it keeps its state between invocations, and is reset "
+        "before each sample here, as a device has to before each window"
+    )
+    return what, changes, [layer.name for layer in layers]
+
+
+def _fusable_layers(scene: Scene) -> list[Any]:
+    if scene.scheme == "int16x8":
+        return []  # Its quantizer has no such operator.
     inner = contained(scene.model)
     layers = [
         layer
         for layer in layers_of(scene.model)
         if type(layer) is L.LSTM and id(layer) not in inner
     ]
-    seen = scene.observe([(layer, "call") for layer in layers], _plain_call)
-    layers = [
-        layer
-        for layer, calls in zip(layers, seen, strict=True)
-        if calls and all(calls) and _fusable(layer)
-    ]
-    if not layers:
-        return None
-    changes = [Change(layer, "call", _fusing(layer, i)) for i, layer in enumerate(layers)]
-    what = (
-        "LSTM as one operator a layer, which keeps its state between invocations: it is reset "
-        "before each sample here, and must be before each window on a device"
-    )
-    return what, changes, [layer.name for layer in layers]
+    return _plain(scene, [layer for layer in layers if _fusable(layer)])
+
+
+def _plain(scene: Scene, layers: list[Any]) -> list[Any]:
+    """Those of `layers` that no call gives a mask or a state."""
+    spots = [(layer, "call") for layer in layers]
+    seen = scene.observe(spots, _plain_call, values=False) if spots else []
+    return [layer for layer, calls in zip(layers, seen, strict=True) if calls and all(calls)]
 
 
 def _plain_call(
@@ -88,6 +94,8 @@ def _fusing(layer: Any, number: int) -> Callable[..., Any]:
         zeros = tf.zeros((sequences.shape[0], units))
         kernel, recurrent = (tf.convert_to_tensor(w) for w in (cell.kernel, cell.recurrent_kernel))
         last, every, _, _, _ = function(sequences, zeros, zeros, kernel, recurrent, bias)
+        every.set_shape((*sequences.shape[:2], units))  # Layers after it want to know.
+        last.set_shape((sequences.shape[0], units))
         return every if layer.return_sequences else last
 
     return call
@@ -123,38 +131,92 @@ def _lstm_function(number: int) -> Any:
     )
 
 
-def unrolled(scene: Scene) -> Found | None:
-    """The other recurrent layers, a copy of the cell a step. Raises ConversionError."""
+def refuse_long(scene: Scene, lstm: bool) -> None:
+    """Raise ModelError for a layer that has to be unrolled and cannot be, before any runs.
+
+    `lstm` says that those that can become one operator will.
+    """
     if scene.scheme not in INTEGER_SCHEMES:
-        return None
-    layers = [
-        layer
-        for layer in layers_of(scene.model)
-        if isinstance(layer, L.RNN) and "call" not in vars(layer) and not layer.unroll
-    ]
-    if not layers:
-        return None
-    seen = scene.observe([(layer, "call") for layer in layers], lambda x, *_, **__: x.shape[1])
+        return
+    fusable = {id(layer) for layer in _fusable_layers(scene)} if lstm else set()
+    layers = [layer for layer in _loops(scene.model) if id(layer) not in fusable]
     total = 0
-    for layer, steps in zip(layers, seen, strict=True):
+    for layer, steps in zip(layers, _steps(scene, layers), strict=True):
         kind = type(layer).__name__
         if layer.stateful:
-            raise ConversionError(
+            raise ModelError(
                 f"layer {layer.name!r}, a {kind}, keeps its state between calls: unrolled, it "
                 "would begin anew with each",
                 hint="make the state an input and an output of the model, or use an LSTM, which "
                 "becomes one operator in int8",
             )
-        operators = steps[0] * _PER_STEP.get(type(layer), _PER_STEP_OF_OTHERS) if steps else 0
+        operators = steps * _operators_of(layer)
         total += operators
-        if steps and (steps[0] > MAX_STEPS or total > MAX_OPERATORS):
-            raise ConversionError(
-                f"layer {layer.name!r}, a {kind} over {steps[0]} time steps, has no integer form "
+        if steps > MAX_STEPS or total > MAX_OPERATORS:
+            raise ModelError(
+                f"layer {layer.name!r}, a {kind} over {steps} time steps, has no integer form "
                 f"but unrolled, which makes about {operators} operators of it; at most {MAX_STEPS} "
                 f"steps and {MAX_OPERATORS} operators in all are unrolled",
                 hint="use shorter windows, a Conv1D with strides before it, or an LSTM in one "
                 "direction, which becomes one operator in int8",
             )
+
+
+def _loops(model: Any) -> list[Any]:
+    return [
+        layer
+        for layer in layers_of(model)
+        if isinstance(layer, L.RNN) and "call" not in vars(layer) and not layer.unroll
+    ]
+
+
+def _steps(scene: Scene, layers: list[Any]) -> list[int]:
+    """Time steps of each, 0 of one that is not called."""
+    if not layers:
+        return []
+    spots = [(layer, "call") for layer in layers]
+    seen = scene.observe(spots, lambda x, *_, **__: int(x.shape[1] or 0), values=False)
+    return [max(calls, default=0) for calls in seen]
+
+
+def _operators_of(layer: Any) -> int:
+    cells = getattr(layer.cell, "cells", None)
+    return _PER_STEP.get(type(layer), _PER_STEP_OF_OTHERS * len(cells or [layer]))
+
+
+def unrolled(scene: Scene) -> Found | None:
+    """The other recurrent layers, a copy of the cell a step; refuse_long() has seen them."""
+    layers = _loops(scene.model)
+    if scene.scheme not in INTEGER_SCHEMES or not layers:
+        return None
+    steps = _steps(scene, layers)
+    total = sum(n * _operators_of(layer) for n, layer in zip(steps, layers, strict=True))
     changes = [Change(layer, "unroll", True) for layer in layers]
+    ways = [
+        layer
+        for layer in layers_of(scene.model)
+        if type(layer) is L.Bidirectional and layer.return_sequences and not layer.return_state
+    ]
+    changes += [Change(layer, "call", _both_ways(layer)) for layer in _plain(scene, ways)]
     what = f"recurrent layers unrolled: about {total} operators"
     return what, changes, [layer.name for layer in layers]
+
+
+def _both_ways(layer: Any) -> Callable[..., Any]:
+    """A Bidirectional that turns the second sequence round by UNPACK and PACK: no engine for
+    microcontrollers but TensorFlow Lite Micro has REVERSE_V2."""
+
+    def call(
+        sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
+    ) -> Any:
+        first, second = layer.forward_layer(sequences), layer.backward_layer(sequences)
+        second = tf.stack(tf.unstack(second, axis=1)[::-1], axis=1)
+        if layer.merge_mode == "concat":
+            return tf.concat([first, second], -1)
+        if layer.merge_mode == "mul":
+            return first * second
+        if layer.merge_mode is None:
+            return first, second
+        return (first + second) * (0.5 if layer.merge_mode == "ave" else 1.0)
+
+    return call
