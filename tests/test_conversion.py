@@ -157,7 +157,8 @@ def test_outputs_can_be_renamed(keras_folder, tensorflow):
 
 @pytest.mark.parametrize("name", ["gru_loop", "lstm_loop"])
 def test_recurrent_loops_are_refused_by_operator(name, keras_folder, tensorflow):
-    model = open_model(keras_folder / f"{name}.keras", tensorflow=tensorflow)
+    path = keras_folder / f"{name}.keras"
+    model = open_model(path, repairs=frozenset(), tensorflow=tensorflow)
     with pytest.raises(ConversionError, match="WHILE"):
         calibrate(model, real_samples(model.graph))
 
