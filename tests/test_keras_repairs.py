@@ -83,7 +83,7 @@ def judged(folder, name, conversion):
     wanted = test["y"].astype(float)
     axes = tuple(range(1, wanted.ndim))
     signal, noise = (wanted**2).sum(axes), ((made - wanted) ** 2).sum(axes)
-    return float(np.median(10 * np.log10(signal / np.maximum(noise, 1e-30)))), steps
+    return float(np.median(10 * np.log10((signal + 1e-30) / (noise + 1e-30)))), steps
 
 
 def check_lstms(graph):
