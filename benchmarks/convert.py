@@ -83,7 +83,7 @@ with tensorflow_session() as session:
     auto = sys.argv[4] == "edgeq"
     calibration = timed("calibrate", edgeq.calibrate, model, samples, distributions=auto)
     if auto:
-        conversion, choice = timed(
+        model, conversion, choice = timed(
             "choose and quantize", choose, model, calibration, "int8", unseen, tensorflow=session)
         assert len(choice.trials) >= 5, choice
     else:

@@ -20,10 +20,9 @@ from edgeq.interpreters import batches
 from edgeq.link import Limits, Trace
 from edgeq.lint import Finding
 from edgeq.machines import MachinePlace
-from edgeq.measurement import Measurement, Metric
+from edgeq.measurement import Measurement, Metric, Profile
 from edgeq.outputs import Arrays, compare_outputs
 from edgeq.pipeline import Data, open_evaluation
-from edgeq.profile import Profile
 from edgeq.reference import layer_crcs, open_reference, reference_doubt
 from edgeq.samples import Samples
 from edgeq.session import Session
@@ -177,6 +176,7 @@ def bench_board(
             slower = Metric("slowdown", slowdown(measurement.samples), "times", "lower")
             measurement = replace(measurement, metrics=(*measurement.metrics, slower))
         layers = session.profile(expected) if profile else None
+        measurement = replace(measurement, profile=layers)
         return BoardRun(measurement, session.memory(), layers)
 
 

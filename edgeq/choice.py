@@ -1,51 +1,78 @@
-"""Which way to calibrate suits a network: several are tried, on samples that none of them saw."""
+"""Which way to calibrate suits a network: several are tried, on samples that none of them saw.
+
+What decides is the SQNR of the worst output. It is continuous, and every sample adds to it: on a
+few dozen it is known to a fraction of a dB, where one right answer more or less of as many says
+nothing. Answers only veto. A way is kept if its gain over min-max is MIN_GAIN_DB and twice its own
+standard error at least, if no output is worse, and if, where the two disagree, min-max is not right
+too often to be chance.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgeq.biases import with_corrected_biases
-from edgeq.calibration import JUDGES, Calibration, fingerprint
+from edgeq.biases import weighted_layers, with_corrected_biases, with_measured_biases
+from edgeq.calibration import Calibration, rescaled
 from edgeq.conversion import Conversion, convert
-from edgeq.errors import DataError, EdgeqError
-from edgeq.inputs import real_outputs, stored_inputs
+from edgeq.equalization import NAME as EQUALIZATION
+from edgeq.equalization import equalized
+from edgeq.errors import ConversionError, DataError, EdgeqError
 from edgeq.integers import find_violations
-from edgeq.interpreters import Arrays, Network, batches, threads
 from edgeq.isolation import Worker
+from edgeq.judging import MIN_GAIN_DB, Judge, Measured, call_jury, objection, work_of
 from edgeq.models import Model
 from edgeq.ranges import AUTO, METHODS, ranges_by
+from edgeq.repairs import Repair, repairs_named
 from edgeq.samples import Samples
 from edgeq.tflite import read_graph
-from edgeq.verification import Fidelity, check_labels
-from edgeq.verification.fidelity import Tally, check_shapes
+from edgeq.verification import Fidelity
 
-MIN_GAIN_DB = 0.5
-"""SQNR that another way must gain on min-max, where it gives no more right answers."""
+MIN_SAMPLES = 8
+"""To choose on, at least."""
 
-MIN_JUDGES = 8
-"""Samples to choose on, at least."""
+MOST_CONFIRMED = 4
+"""Ways that look better than min-max at first and are measured on all samples, the best first."""
 
-JUDGES_BYTES = 256 * 1024**2
-"""They and their outputs, which are held in memory, at most."""
-
-OPEN_LIMIT = 120.0
+CORRECTION_WORK = 1e10
+"""As judging.WORK: what measuring every layer's output, one after the other, may take."""
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One way to calibrate, and how far from float it comes; `failed` says why there is none."""
+class Way:
+    """To make integers of a network: ranges by `method`, a key of ranges.METHODS, channels
+    equalized before or not, biases corrected after or not."""
 
-    method: str
-    bias_correction: bool
+    method: str = "minmax"
+    equalized: bool = False
+    bias_correction: bool = False
+
+    @property
+    def name(self) -> str:
+        parts = [self.method]
+        parts += ["equalization"] * self.equalized
+        parts += ["bias correction"] * self.bias_correction
+        return " + ".join(parts)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One `way`, and how far from float it comes.
+
+    `failed` says why it could not be made, `refused` why it was not kept although it looked good.
+    """
+
+    way: Way
     fidelity: tuple[Fidelity, ...] = ()
     failed: str | None = None
+    refused: str | None = None
 
     @property
     def sqnr_db(self) -> float | None:
@@ -58,43 +85,66 @@ class Trial:
         return self.fidelity[0].accuracy if self.fidelity else None
 
     @property
+    def samples(self) -> int:
+        return self.fidelity[0].samples if self.fidelity else 0
+
+    @property
     def name(self) -> str:
-        return f"{self.method} + bias correction" if self.bias_correction else self.method
+        return self.way.name
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The `method` kept of those tried, on `samples` samples that no range was learnt from.
+    """The `way` kept of those tried, on `samples` samples that no range was learnt from.
 
-    `asked` is what was asked for; `note` says why nothing was measured, where that is so.
+    `asked` is what was asked for; `note` says why nothing was measured, where that is so. Trials
+    that did not look good at first were measured on a part of the samples. With `before_softmax`,
+    SQNR is that of what the SOFTMAX at an output reads.
     """
 
     asked: str
-    method: str
-    bias_correction: bool = False
+    way: Way
     samples: int = 0
     trials: tuple[Trial, ...] = ()
     note: str | None = None
+    before_softmax: bool = False
+
+    @property
+    def method(self) -> str:
+        return self.way.method
+
+    @property
+    def bias_correction(self) -> bool:
+        return self.way.bias_correction
 
     def facts(self) -> dict[str, Any]:
         """As plain tables, for a manifest."""
         return {
             "asked": self.asked,
-            "method": self.method,
-            "bias_correction": self.bias_correction,
+            **_facts(self.way),
             "samples": self.samples,
+            "before_softmax": self.before_softmax,
             "trials": [
                 {
-                    "method": t.method,
-                    "bias_correction": t.bias_correction,
+                    **_facts(t.way),
                     "outputs": [{"output": f.output, "sqnr_db": f.sqnr_db} for f in t.fidelity],
                     "accuracy": t.accuracy,
+                    "samples": t.samples,
                     "failed": t.failed,
+                    "refused": t.refused,
                 }
                 for t in self.trials
             ],
             "note": self.note,
         }
+
+
+def _facts(way: Way) -> dict[str, Any]:
+    return {
+        "method": way.method,
+        "equalization": way.equalized,
+        "bias_correction": way.bias_correction,
+    }
 
 
 def choose(
@@ -104,200 +154,191 @@ def choose(
     judges: Samples | None,
     *,
     method: str = AUTO,
+    repairs: frozenset[str] | None = None,
     tensorflow: Worker,
     progress: Progress | None = None,
-) -> tuple[Conversion, Choice]:
+) -> tuple[Model, Conversion, Choice]:
     """`model` in `scheme`, calibrated by `method`: a key of ranges.METHODS, or AUTO for the best.
 
-    The best has the highest accuracy where `judges` have labels, then the highest SQNR of its worst
-    output, and is worse than min-max in no output's SQNR, nor in accuracy, nor in operators that
-    are not integer; else min-max stays. Biases are corrected where that is better by the same
-    measure. The `calibration` needs distributions, but for min-max.
+    First the ranges, then equalization, if `repairs` allow it (None: they do), then the correction
+    of biases are tried, each upon the best so far; where the network is large, on a part of
+    `judges`. The best of all are measured on all of them, and the first is kept to which there is
+    no objection() beside ranges by `method`, which for AUTO are min-max. The model that comes back
+    computes what `model` does, with its channels scaled if that was kept. The `calibration` needs
+    distributions, but for min-max. Raises DataError when a `method` that was asked for fails.
     """
-    plain = convert(model, calibration, scheme, tensorflow=tensorflow)
-    seen = calibration.distributions
-    if method == "minmax" or seen is None:
-        return plain, Choice(method, "minmax")
-    fresh, labels = _fresh(model, calibration, judges)
-    wanted = [m for m in METHODS if m != "minmax"] if method == AUTO else [method]
-    if len(fresh) < MIN_JUDGES:
-        note = f"nothing was tried: {len(fresh)} samples are held out, and {MIN_JUDGES} are needed"
-        if method == AUTO:
-            return plain, Choice(AUTO, "minmax", note=note)
-        made = convert(model, _by(wanted[0], calibration, scheme), scheme, tensorflow=tensorflow)
-        return made, Choice(method, method, note=note)
-    steps = len(wanted) + 3
-
-    def tell(step: int) -> None:
-        if progress:
-            progress("choosing ranges", step, steps)
-
-    tell(0)
-    with _Judge(model, fresh, labels) as judge:
-        found = {("minmax", False): (plain, Trial("minmax", False, judge.fidelity(plain)))}
-        for number, name in enumerate(wanted):
-            tell(number + 1)
-            try:
-                by = _by(name, calibration, scheme)
-                found[name, False] = _tried(model, by, scheme, name, tensorflow, judge)
-            except EdgeqError as e:
-                found[name, False] = plain, Trial(name, False, failed=e.message)
-        kept = "minmax", False
-        if method != AUTO:
-            kept = method, False
-            if failure := found[kept][1].failed:
+    plain = convert(model, calibration, scheme, repairs=repairs, tensorflow=tensorflow)
+    if model.learned:
+        note = f"the source's own training has set the ranges of {len(model.learned)} activations"
+        return model, plain, Choice(method, Way("learned"), note=note)
+    if method == "minmax" or calibration.distributions is None:
+        return model, plain, Choice(method, Way())
+    base = Way() if method == AUTO else Way(method)
+    jury = call_jury(model, calibration, judges)
+    count = len(jury.samples)
+    if count < MIN_SAMPLES:
+        made = plain
+        if base != Way():
+            by = _by(base, calibration, scheme)
+            made = convert(model, by, scheme, repairs=repairs, tensorflow=tensorflow)
+        note = f"nothing was tried: {count} samples are held out, and {MIN_SAMPLES} are needed"
+        return model, made, Choice(method, base, note=note)
+    allowed = repairs_named() if repairs is None else repairs
+    with Judge(model, jury, plain.graph) as judge:
+        search = _Search(model, calibration, plain, allowed, tensorflow, judge, progress)
+        search.look(Way())
+        if base != Way():
+            search.look(base)
+            if failure := search.trials[base].failed:
                 raise DataError(
                     f"{model.source}: --calibration {method}: {failure}",
                     hint="--calibration auto keeps what works",
                 )
-        else:
-            kept = _best(found, kept)
-        tell(steps - 1)
-        made, _ = found[kept]
-        tflite = with_corrected_biases(made.tflite, model.graph, seen.means)
-        if tflite is not None:
-            graph = read_graph(tflite, model.source)
-            better = replace(made, tflite=tflite, graph=graph)
-            corrected = kept[0], True
-            try:
-                found[corrected] = better, Trial(kept[0], True, judge.fidelity(better))
-            except EdgeqError as e:
-                found[corrected] = made, Trial(kept[0], True, failed=e.message)
-            kept = _best({kept: found[kept], corrected: found[corrected]}, kept)
-        tell(steps)
-    conversion, _ = found[kept]
-    trials = tuple(trial for _, trial in found.values())
-    return conversion, Choice(method, *kept, samples=len(fresh), trials=trials)
+        found = search.best(base, [Way(m) for m in METHODS] if method == AUTO else [])
+        if EQUALIZATION in allowed and search.equalize():
+            scaled = {replace(found, equalized=True), replace(base, equalized=True)}
+            found = search.best(found, sorted(scaled, key=lambda w: w != found))
+        corrected = [replace(w, bias_correction=True) for w in dict.fromkeys((found, base))]
+        search.best(found, corrected)
+        kept = search.confirmed(base)
+    made_of, conversion = search.made[kept]
+    trials = tuple(search.trials.values())
+    choice = Choice(method, kept, count, trials, before_softmax=judge.before_softmax)
+    return made_of, conversion, choice
 
 
-def _by(method: str, calibration: Calibration, scheme: str) -> Calibration:
+def _by(way: Way, calibration: Calibration, scheme: str) -> Calibration:
     assert calibration.distributions is not None
     histograms = calibration.distributions.histograms
-    return replace(calibration, ranges=ranges_by(method, calibration.ranges, histograms, scheme))
+    ranges = ranges_by(way.method, calibration.ranges, histograms, scheme)
+    return replace(calibration, ranges=ranges)
 
 
-def _tried(
-    model: Model,
-    calibration: Calibration,
-    scheme: str,
-    method: str,
-    tensorflow: Worker,
-    judge: _Judge,
-) -> tuple[Conversion, Trial]:
-    made = convert(model, calibration, scheme, tensorflow=tensorflow)
-    return made, Trial(method, False, judge.fidelity(made))
-
-
-_Key = tuple[str, bool]
-
-
-def _best(found: dict[_Key, tuple[Conversion, Trial]], base: _Key) -> _Key:
-    """The key of the best that is better than `base` and no worse in anything; else `base`."""
-    standard, first = found[base]
-    floats = len(find_violations(standard.graph))
-    best = base
-    for key, (made, trial) in found.items():
-        if key == base or trial.failed or len(find_violations(made.graph)) > floats:
-            continue
-        if not _no_worse(trial, first) or not _gains(trial, first):
-            continue
-        if best == base or _rank(trial) > _rank(found[best][1]):
-            best = key
-    return best
-
-
-def _rank(trial: Trial) -> tuple[float, float]:
-    return trial.accuracy or 0.0, _level(trial.sqnr_db)
-
-
-def _level(sqnr_db: float | None) -> float:
-    return math.inf if sqnr_db is None else sqnr_db
-
-
-def _no_worse(trial: Trial, other: Trial) -> bool:
-    pairs = zip(trial.fidelity, other.fidelity, strict=True)
-    return (trial.accuracy or 0.0) >= (other.accuracy or 0.0) and all(
-        _level(a.sqnr_db) >= _level(b.sqnr_db) for a, b in pairs
-    )
-
-
-def _gains(trial: Trial, other: Trial) -> bool:
-    if (trial.accuracy or 0.0) > (other.accuracy or 0.0):
-        return True
-    return (
-        _level(trial.sqnr_db) >= _level(other.sqnr_db) + MIN_GAIN_DB
-        and _level(other.sqnr_db) < math.inf
-    )
-
-
-def _fresh(
-    model: Model, calibration: Calibration, judges: Samples | None
-) -> tuple[list[Arrays], list[int] | None]:
-    """Samples that no range was learnt from, as many as may be held in memory, and their labels."""
-    if judges is None:
-        return [], None
-    ports = model.graph.inputs + model.graph.outputs
-    size = max(1, sum(port.tensor.bytes for port in ports))
-    count = min(JUDGES, len(judges), JUDGES_BYTES // size)
-    known = judges.labels
-    try:
-        check_labels(judges, model.graph)
-    except DataError:
-        known = None
-    fresh, labels = [], []
-    for number in range(count):
-        sample = judges.get(number)
-        if fingerprint(sample, model.graph.inputs) not in calibration.fingerprints:
-            fresh.append(sample)
-            labels.append(0 if known is None else int(known[number]))
-    return fresh, None if known is None else labels
-
-
-class _Judge:
-    """How far conversions are from float on the same samples, one after the other in a process."""
+class _Search:
+    """What has been tried so far, in order."""
 
     def __init__(
-        self, model: Model, samples: Sequence[Arrays], labels: Sequence[int] | None
+        self,
+        model: Model,
+        calibration: Calibration,
+        plain: Conversion,
+        allowed: frozenset[str],
+        tensorflow: Worker,
+        judge: Judge,
+        progress: Progress | None,
     ) -> None:
-        self._model, self._samples, self._labels = model, samples, labels
-        self._known: dict[bytes, tuple[Fidelity, ...]] = {}
-        spec = "edgeq.workers.litert:Bench"
-        self._bench = Network("choosing ranges", model.graph, spec, threads())
-        self._expected: list[Arrays] = []
+        self._starts = {False: (model, calibration)}
+        self._plain, self._allowed = plain, allowed
+        self._tensorflow, self._judge = tensorflow, judge
+        self._progress = progress
+        self._first: dict[Way, Measured] = {}
+        self.made: dict[Way, tuple[Model, Conversion]] = {}
+        self.trials: dict[Way, Trial] = {}
 
-    def __enter__(self) -> _Judge:
-        graph = self._model.graph
-        self._expected = self._run(
-            self._model.tflite, [stored_inputs(s, graph.inputs) for s in self._samples]
+    def equalize(self) -> bool:
+        """Whether the model has channels to scale; trials of it are possible then."""
+        model, calibration = self._starts[False]
+        seen = calibration.distributions
+        assert seen is not None
+        scaled = equalized(model.tflite, model.graph, seen.groups, seen.spans)
+        if scaled is None:
+            return False
+        graph = read_graph(scaled.tflite, model.source)
+        if not self._judge.computes_the_same(scaled.tflite, graph):
+            return False
+        what = f"channels of {len(scaled.layers)} layers scaled to like ranges, by powers of two"
+        repairs = (*model.repairs, Repair(EQUALIZATION, what, scaled.layers))
+        better = replace(model, tflite=scaled.tflite, graph=graph, repairs=repairs)
+        self._starts[True] = better, rescaled(calibration, scaled.factors)
+        return True
+
+    def look(self, way: Way) -> None:
+        """Try `way`, with a first look at how far from float it comes."""
+        if way in self.trials:
+            return
+        if self._progress:
+            self._progress("choosing ranges", len(self.trials), 0)
+        model, _ = self._starts[way.equalized]
+        try:
+            made = self._convert(way)
+            if made is None:
+                return
+            measured = self._judge.first(made.tflite, made.graph)
+        except EdgeqError as e:
+            if way == Way():
+                raise
+            self.trials[way] = Trial(way, failed=e.message)
+            return
+        self.made[way], self._first[way] = (model, made), measured
+        self.trials[way] = Trial(way, measured.fidelity)
+
+    def _convert(self, way: Way) -> Conversion | None:
+        """None when there is nothing to correct."""
+        if way == Way():
+            return self._plain
+        model, calibration = self._starts[way.equalized]
+        scheme = self._plain.scheme
+        if not way.bias_correction:
+            by = _by(way, calibration, scheme)
+            made = convert(model, by, scheme, repairs=self._allowed, tensorflow=self._tensorflow)
+            left, before = (len(find_violations(m.graph)) for m in (made, self._plain))
+            if left > before:
+                raise ConversionError(f"{left} operators are not integer, {before} by min-max")
+            return made
+        _, made = self.made[replace(way, bias_correction=False)]
+        tflite = self._corrected(model, calibration, made)
+        if tflite is None:
+            return None
+        return replace(made, tflite=tflite, graph=read_graph(tflite, model.source))
+
+    def _corrected(self, model: Model, calibration: Calibration, made: Conversion) -> bytes | None:
+        seen = calibration.distributions
+        assert seen is not None
+        layers = weighted_layers(model.graph)
+        if len(layers) * len(seen.kept) * work_of(model.graph) > CORRECTION_WORK or not seen.kept:
+            return with_corrected_biases(made.tflite, model.graph, seen.means)
+        indexes = [op.outputs[0] for op in layers]
+        values = self._judge.values(model.tflite, model.graph, seen.kept, indexes)
+        wanted = dict(zip(indexes, values, strict=True))
+
+        def measure(tflite: bytes, index: int) -> NDArray[np.float64]:
+            return self._judge.values(tflite, made.graph, seen.kept, [index])[0]
+
+        return with_measured_biases(made.tflite, model.graph, wanted, measure)
+
+    def best(self, start: Way, ways: list[Way]) -> Way:
+        """Look at `ways`. The one with the highest SQNR, if MIN_GAIN_DB above `start`; else it."""
+        best, level = start, min(self._first[start].levels) + MIN_GAIN_DB
+        for way in ways:
+            self.look(way)
+            if way in self._first and min(self._first[way].levels) > level:
+                best, level = way, min(self._first[way].levels)
+        return best
+
+    def confirmed(self, base: Way) -> Way:
+        """The best of all to which on all samples there is no objection beside `base`, or it."""
+        level = min(self._first[base].levels)
+        if math.isinf(level):
+            return base
+        ranked = sorted(
+            (
+                way
+                for way, measured in self._first.items()
+                if min(measured.levels) >= level + MIN_GAIN_DB
+                and (base == Way() or way.method == base.method)
+            ),
+            key=lambda way: -min(self._first[way].levels),
         )
-        return self
+        standard = self._full(base)
+        for way in ranked[:MOST_CONFIRMED]:
+            refused = objection(standard, self._full(way))
+            if refused is None:
+                return way
+            self.trials[way] = replace(self.trials[way], refused=refused)
+        return base
 
-    def __exit__(self, *error: object) -> None:
-        self._bench.close()
-
-    def fidelity(self, conversion: Conversion) -> tuple[Fidelity, ...]:
-        """Of each output. The same bytes are measured once."""
-        if conversion.tflite not in self._known:
-            self._known[conversion.tflite] = self._measure(conversion)
-        return self._known[conversion.tflite]
-
-    def _measure(self, conversion: Conversion) -> tuple[Fidelity, ...]:
-        graph = conversion.graph
-        check_shapes(self._model.graph, graph)
-        got = self._run(conversion.tflite, [stored_inputs(s, graph.inputs) for s in self._samples])
-        tallies = [Tally(port) for port in graph.outputs]
-        for number, (a, b) in enumerate(zip(self._expected, got, strict=True)):
-            label = self._labels[number] if self._labels is not None else None
-            outputs = real_outputs(b, graph.outputs)
-            for tally, x, y in zip(tallies, a, outputs, strict=True):
-                known = label if tally is tallies[0] else None
-                tally.add(x.astype(np.float64), y.astype(np.float64), known)
-        return tuple(t.result() for t in tallies)
-
-    def _run(self, tflite: bytes, stored: Sequence[Arrays]) -> list[Arrays]:
-        self._bench.call("open", tflite, time_limit=OPEN_LIMIT)
-        return [
-            outputs
-            for batch in batches(stored, self._bench.batch)
-            for outputs in self._bench.infer("run", batch)
-        ]
+    def _full(self, way: Way) -> Measured:
+        _, made = self.made[way]
+        measured = self._judge.full(made.tflite, made.graph)
+        self.trials[way] = replace(self.trials[way], fidelity=measured.fidelity)
+        return measured

@@ -20,6 +20,8 @@ from edgeq.errors import EdgeqError
 
 T = TypeVar("T")
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 
 
@@ -150,6 +152,19 @@ def to_json(value: Any) -> str:
 def printable(path: str | Path) -> str:
     """A file name as text, bytes of it that are no UTF-8 as \\xff."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def plain(value: object) -> str:
+    """`value` as text that cannot move a cursor, colour a terminal or turn the direction of text.
+
+    A byte of a file name that is no UTF-8, which Python holds as a lone surrogate, is shown, too.
+    """
+    return _CONTROL.sub(lambda m: f"\\x{_code(m.group()):02x}", str(value))
+
+
+def _code(character: str) -> int:
+    code = ord(character)
+    return code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
 
 
 def write_text(path: Path, text: str) -> None:

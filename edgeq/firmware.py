@@ -70,7 +70,7 @@ def build_firmware(
     device. Raises DoesNotFit when the linker runs out of flash or RAM, MissingProgram without the
     compiler, ConversionError for anything else that the compiler says.
     """
-    core = load_core(port.core)
+    core = target.core or load_core(port.core)
     with tempfile.TemporaryDirectory(prefix="edgeq-firmware-") as name:
         folder = Path(name)
         for file, text in compiled.files.items():

@@ -103,6 +103,8 @@ def find_device(text: str, known: Mapping[str, Device]) -> Device:
     if is_address(text):
         return Device(text, text)
     guess = nearest(text, [*known])
+    if guess is None and re.fullmatch(r"[\w.-]+@[\w.-]+", text):
+        guess = f"ssh:{text}"
     raise UsageError(
         f"no device {text!r}",
         hint=f"did you mean {guess}? {NO_ADDRESS}" if guess else NO_ADDRESS,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import DataError
 from edgeq.graph import NUMPY_TYPES, Graph, Port, Tensor
+from edgeq.repairs import REPAIRS
 from edgeq.samples import Arrays, Samples
 
 FEW_SAMPLES = 50
@@ -21,6 +22,12 @@ _LOUD, _FAINT = 20.0, 0.03
 """What the first layer makes of the largest input where the input does not fit its weights, which
 is `_gain` times it. Networks fed as in training have 0.3 to 6 (MLPerf Tiny's, the digits example),
 raw pixels in place of 0..1 make 50 and more of it, pixels scaled twice 0.02 and less."""
+
+_UNEQUAL = 100.0
+"""A feature whose span is this many times narrower than the widest has 2 or 3 of 255 steps."""
+
+OUTSIDE = "normalization-outside"
+"""In repairs.REPAIRS."""
 
 _COPYING = frozenset(
     {"CAST", "EXPAND_DIMS", "MIRROR_PAD", "PAD", "PADV2", "RESHAPE", "SQUEEZE", "TRANSPOSE"}
@@ -54,6 +61,7 @@ class Lint:
         self._low = [np.inf] * len(graph.inputs)
         self._high = [-np.inf] * len(graph.inputs)
         self._integers = [True] * len(graph.inputs)
+        self._features: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def checked(self, samples: Samples) -> Iterator[Arrays]:
         """The samples, converted to the inputs' dtypes."""
@@ -64,7 +72,7 @@ class Lint:
 
     def findings(self) -> list[Finding]:
         """What is to be said of samples that ranges were learnt from."""
-        found = self.data_findings()
+        found = self.data_findings() + self._feature_findings()
         if self._count < FEW_SAMPLES:
             found.append(
                 Finding(
@@ -118,6 +126,9 @@ class Lint:
                 raise _not_finite(value, where)
             if low == high and value.size > 1:
                 self._constant.setdefault(number, port.name)
+            if _has_features(port):
+                least, most = self._features.get(i, (value, value))
+                self._features[i] = np.minimum(least, value), np.maximum(most, value)
             self._low[i] = min(self._low[i], float(low))
             self._high[i] = max(self._high[i], float(high))
             if self._integers[i] and number < FEW_SAMPLES:
@@ -144,6 +155,28 @@ class Lint:
             f"{where}: shape {value.shape}, the model takes {wanted}",
             hint=_shape_hint(batched, port),
         )
+
+    def _feature_findings(self) -> list[Finding]:
+        """Features of one input have one step between them when they are integers."""
+        found = []
+        for i, (least, most) in self._features.items():
+            spans = np.sort((most.astype(np.float64) - least).reshape(-1))
+            spans = spans[spans > 0]
+            small = spans[(spans.size - 1) // 4] if spans.size else 0.0
+            if small == 0 or spans[-1] <= _UNEQUAL * small:
+                continue
+            known = OUTSIDE in REPAIRS
+            cure = f"; --repair {OUTSIDE} moves a model's own normalization there" if known else ""
+            found.append(
+                Finding(
+                    f"{self._source}, input {self._inputs[i].name!r}: a quarter of the features "
+                    f"span {small:g} and less, the widest {spans[-1]:g}; as integers all have the "
+                    f"same step, about {(self._high[i] - min(self._low[i], 0.0)) / 255:g}",
+                    "normalize each feature before the model, not in it, and train it on these"
+                    + cure,
+                )
+            )
+        return found
 
     def _range_findings(self, i: int) -> list[Finding]:
         low, high, port = self._low[i], self._high[i], self._inputs[i]
@@ -299,6 +332,11 @@ def _gain(graph: Graph, port: Port) -> float | None:
             return None
         index = op.outputs[0]
     return None
+
+
+def _has_features(port: Port) -> bool:
+    shape = port.tensor.shape
+    return port.tensor.dtype == "float32" and len(shape) == 2 and shape[0] == 1 and shape[1] > 1
 
 
 def _is_matrix(tensor: Tensor) -> bool:

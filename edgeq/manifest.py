@@ -92,6 +92,7 @@ def describe(
         "conversion": {
             "export": model.route,
             "quantization": conversion.route,
+            "int16": list(conversion.int16),
             "failed": [*model.failed, *conversion.failed],
             "repairs": [encode(repair) for repair in prepared.repairs],
             "calibration": prepared.choice and prepared.choice.facts(),
@@ -118,6 +119,7 @@ def describe(
             "held_out": verification.held_out,
             "also_calibrated": verification.also_calibrated,
             "agreement": verification.agreement and encode(verification.agreement),
+            "layers": [encode(e) for e in verification.layers],
         },
     }
 

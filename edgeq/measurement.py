@@ -115,6 +115,28 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class LayerProfile:
+    """One layer; `ticks` is the median of its runs. `bytes` are of its first output."""
+
+    index: int
+    op: str
+    name: str
+    macs: int
+    bytes: int
+    ticks: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every layer of a network, in order. Their sum is no latency: reading the clock costs, too."""
+
+    unit: Unit
+    runs: int
+    layers: tuple[LayerProfile, ...]
+    tick_hz: float | None = None
+
+
+@dataclass(frozen=True)
 class State:
     """What a device can say of itself at one moment.
 
@@ -194,6 +216,7 @@ class Measurement:
     delegated: Delegated | None = None
     speedup: Speedup | None = None
     metrics: tuple[Metric, ...] = ()
+    profile: Profile | None = None
 
     @property
     def title(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeq.boards import AnyPlace, Place
 from edgeq.bundle import RUNNER, Bundle
+from edgeq.elf import read_elf, require_arch
 from edgeq.errors import UsageError
 from edgeq.labs import NO_ADDRESS, Device
 from edgeq.litert_runner import litert_runner
@@ -15,6 +16,8 @@ from edgeq.machines import MachinePlace, Runner
 from edgeq.probe import Facts
 from edgeq.targets import Target
 from edgeq.transports.machine import Machine
+
+_ELF = b"\x7fELF"
 
 Ask = Callable[[str], str]
 """Asks a person for a password, which is not echoed."""
@@ -59,7 +62,7 @@ def place_of(
                 "--litert-lib": options.litert_lib,
             }
             _tell(notice, machine.name, "engine aot, which is one thread of its own", ignored)
-            return _aot_runner(bundle, target)
+            return _aot_runner(bundle, target, facts)
         return litert_runner(
             machine,
             facts,
@@ -104,10 +107,13 @@ def _machine(device: Device, ask: Ask | None) -> Machine:
     raise UsageError(f"{device.address}: no address of a device", hint=NO_ADDRESS)
 
 
-def _aot_runner(bundle: Bundle, target: Target) -> Runner:
+def _aot_runner(bundle: Bundle, target: Target, facts: Facts) -> Runner:
     if bundle.runner is None:
         raise UsageError(
             f"{bundle.folder}: has no runner for {target.name}",
             hint="'edgeq build' makes it where a compiler for that processor is: edgeq doctor",
         )
+    if facts.arch and bundle.runner.startswith(_ELF):
+        where = str(bundle.folder / RUNNER)
+        require_arch(read_elf(bundle.runner, where), facts.arch, where)
     return Runner({RUNNER: bundle.runner}, (f"./{RUNNER}",))

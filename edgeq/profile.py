@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from edgeq.answers import DeviceMemory, LayerFacts
 from edgeq.clock import Clock
-from edgeq.measurement import Metric, Unit
-
-
-@dataclass(frozen=True)
-class LayerProfile:
-    """One layer; `ticks` is the median of its runs. `bytes` are of its first output."""
-
-    index: int
-    op: str
-    name: str
-    macs: int
-    bytes: int
-    ticks: float
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Every layer of a network, in order. Their sum is no latency: reading the clock costs, too."""
-
-    unit: Unit
-    tick_hz: float | None
-    runs: int
-    layers: tuple[LayerProfile, ...]
+from edgeq.measurement import LayerProfile, Metric, Profile
 
 
 def profile_of(

@@ -15,6 +15,7 @@ from edgeq.documents import decode, read_text, read_toml
 from edgeq.errors import UsageError
 from edgeq.graph import Port
 from edgeq.labs import DeviceSettings
+from edgeq.limits import Limits, parse_limits
 from edgeq.ranges import method_named
 from edgeq.targets import is_path
 
@@ -71,7 +72,8 @@ class Project:
 
     `targets` are names or paths, `labels` the classes' names in order, and `output_names` are
     new names by the old or in order, as open_model() takes them. A `scheme` or `engine` of None
-    means the default. `devices` are for edgeq.labs.known_devices.
+    means the default; `int16` are layers as for mixed.layers_named. `limits` are for edgeq.checking;
+    their baseline's path is as written. `devices` are for edgeq.labs.known_devices.
     """
 
     source: Path
@@ -80,6 +82,7 @@ class Project:
     targets: tuple[str, ...] = ()
     output: Path = Path("build")
     scheme: str | None = None
+    int16: tuple[str, ...] = ()
     engine: str | None = None
     labels: tuple[str, ...] = ()
     output_names: Mapping[str, str] | tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class Project:
     input: InputSettings = InputSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    limits: Limits = Limits()
     devices: Mapping[str, DeviceSettings] = field(default_factory=dict)
 
 
@@ -100,6 +104,7 @@ class _Document:
     targets: tuple[str, ...] = ()
     output: str = "build"
     scheme: str | None = None
+    int16: tuple[str, ...] = ()
     engine: str | None = None
     labels: tuple[str, ...] | str = ()
     output_names: dict[str, str] | tuple[str, ...] = ()
@@ -108,6 +113,7 @@ class _Document:
     input: InputSettings = InputSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    limits: dict[str, Any] = field(default_factory=dict)
     devices: dict[str, DeviceSettings] = field(default_factory=dict)
 
 
@@ -147,6 +153,7 @@ def load_project(path: Path) -> Project:
         targets=tuple(str(folder / t) if is_path(t) else t for t in document.targets),
         output=folder / document.output,
         scheme=document.scheme,
+        int16=document.int16,
         engine=document.engine,
         labels=_labels(document.labels, folder, path),
         output_names=document.output_names,
@@ -161,6 +168,7 @@ def load_project(path: Path) -> Project:
             data=_beside(folder, document.evaluation.data),
             labels=_beside(folder, document.evaluation.labels),
         ),
+        limits=parse_limits(document.limits, str(path)),
         devices={name: _device(folder, table) for name, table in document.devices.items()},
     )
 
@@ -377,6 +385,12 @@ def project_template(
         "# min_accuracy = 90.0  # percent of right answers",
         "# max_accuracy_drop = 1.0  # points of percent, compared with the float model",
         "# min_sqnr = 20.0  # dB, signal to quantization noise of each output",
+        "",
+        "[limits]",
+        "# What `edgeq check` fails on: a number, or growth over a file that --update writes.",
+        '# baseline = "baseline.json"',
+        '# instructions = "+1%"',
+        '# flash = "+1KB"',
     ]
     return "\n".join(lines) + "\n"
 

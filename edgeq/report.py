@@ -16,11 +16,16 @@ def format_ticks(measurement: Measurement, ticks: float) -> str:
 
     Instructions are never turned into time.
     """
-    if measurement.unit == "ns":
+    return format_count(ticks, measurement.unit, measurement.tick_hz)
+
+
+def format_count(ticks: float, unit: str, tick_hz: float | None) -> str:
+    """The same of `ticks` of any `unit`, `tick_hz` of them a second."""
+    if unit == "ns":
         return _time(ticks * 1e-9)
-    text = f"{ticks:,.0f} {measurement.unit}"
-    if measurement.unit == "cycles" and measurement.tick_hz:
-        text += f" ({_time(ticks / measurement.tick_hz)})"
+    text = f"{ticks:,.0f} {unit}"
+    if unit == "cycles" and tick_hz:
+        text += f" ({_time(ticks / tick_hz)})"
     return text
 
 
@@ -197,7 +202,8 @@ def to_csv(results: Results) -> str:
     A text that a spreadsheet would take for a formula gets a leading apostrophe.
     """
     rows = [
-        {_safe(name): _safe(cell) for name, cell in _csv_cells(m)} for m in results.measurements
+        {safe_cell(name): safe_cell(cell) for name, cell in _csv_cells(m)}
+        for m in results.measurements
     ]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
@@ -291,7 +297,8 @@ def _csv_cells(m: Measurement) -> Iterator[tuple[str, Any]]:
         yield metric.name, metric.value
 
 
-def _safe(cell: Any) -> Any:
+def safe_cell(cell: Any) -> Any:
+    """`cell` for CSV: text that a spreadsheet would take for a formula gets an apostrophe."""
     if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + cell
     return cell

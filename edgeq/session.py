@@ -32,9 +32,9 @@ from edgeq.errors import (
 from edgeq.expected import Expected
 from edgeq.harness import UNSTABLE, Harness
 from edgeq.link import Limits, Link, OutOfTime, Restarted, Trace
-from edgeq.measurement import Check, Environment, Measurement, State
+from edgeq.measurement import Check, Environment, Measurement, Profile, State
 from edgeq.outputs import Arrays, Distance, compare_outputs
-from edgeq.profile import Profile, profile_of
+from edgeq.profile import profile_of
 from edgeq.targets import Target
 from edgeq.timing import Timing, measurement_of
 from edgeq.transports import Transport

@@ -38,7 +38,7 @@ def test_sizes_tells_weights_scales_code_and_the_rest_apart(tiny_model, tmp_path
     # bias for each; 5 bytes a channel of the convolution, and 5 for the one scale of the dense
     # layer.
     assert sizes["weights"] == 4 * 12 + 3 * 256 + 4 * (4 + 3)
-    assert sizes["scales"] == 5 * 4 + 5
+    assert sizes["scales"] == 4 * 4 + 5
     assert sizes["flash"] == sum(sizes[k] for k in ("weights", "scales", "tables", "code"))
     assert sizes["beside"] == sizes["flash"] - sizes["weights"]
     assert 1000 < sizes["code"] < 16000 and 0 < sizes["tables"] < 4000
@@ -88,3 +88,28 @@ def test_a_model_that_is_not_there_is_one_error():
         done = run(script, "nowhere.tflite")
         assert done.returncode == 1
         assert "nowhere.tflite" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_core_s_table_has_every_cell_and_growth_fails(tiny_model, tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copy(tiny_model, models / "tiny.tflite")
+    ours = tmp_path / "ours.json"
+    command = ["cortex_m.py", "--models", models, "--core", "cortex-m4", "--core", "cortex-m0"]
+    pictures = ("--markdown", tmp_path / "t.md", "--svg", tmp_path / "t.svg")
+    done = run(*command, "--json", ours, *pictures)
+    assert done.returncode == 0, done.stderr
+    m4, m0 = json.loads(ours.read_text())
+    assert (m4["core"], m0["core"]) == ("cortex-m4", "cortex-m0") and m4["golden"] == 8
+    assert 0 < m4["instructions"] < m0["instructions"]  # An M0 has neither SMLAD nor SMULL.
+    assert m4["instructions"] < m4["estimated_m4_cycles"] < 3 * m4["instructions"]
+    assert m4["flash"] == m4["code"] + m4["constants"] + m4["weights"]
+    assert m4["ram"] == m4["arena"] + m4["static"] + m4["stack"]
+    layers = sum(layer["instructions"] for layer in m4["layers"])
+    assert abs(layers - m4["instructions"]) < 0.2 * m4["instructions"]
+    assert f"| tiny | cortex-m4 | {m4['instructions']:,} |" in (tmp_path / "t.md").read_text()
+    assert (tmp_path / "t.svg").read_text().startswith("<svg")
+    earlier = [row | {"instructions": int(row["instructions"] / 1.02)} for row in (m4, m0)]
+    ours.write_text(json.dumps(earlier))
+    done = run(*command[:5], "--check", ours)
+    assert done.returncode == 1 and "more than 1 %" in done.stdout

@@ -39,6 +39,14 @@ def test_ranges_are_the_exact_minima_and_maxima(model):
     assert messages(calibration) == ""
 
 
+def test_features_of_very_different_ranges_are_said(model):
+    uneven = GOOD * np.float32([1, 1, 1, 1000])
+    assert "a quarter of the features span" in messages(calibrate(model, uneven))
+    assert "normalize each feature" in calibrate(model, uneven).findings[0].hint
+    assert messages(calibrate(model, GOOD * np.float32([1, 1, 1, 20]))) == ""
+    assert messages(calibrate(model, GOOD * np.float32([0, 1, 1, 1]))) == ""
+
+
 def test_the_same_data_gives_the_same_calibration(model):
     assert calibrate(model, GOOD) == calibrate(model, GOOD.copy())
     assert calibrate(model, GOOD).sha256 != calibrate(model, GOOD[::-1]).sha256

@@ -85,6 +85,12 @@ def test_a_device_that_nobody_knows_is_said_with_the_nearest_name():
     assert "did you mean phone?" in e.value.hint and "adb:SERIAL" in e.value.hint
 
 
+def test_a_user_at_a_host_is_taken_for_ssh():
+    with pytest.raises(UsageError, match="no device 'pi@raspberrypi'") as e:
+        find_device("pi@raspberrypi", {})
+    assert "did you mean ssh:pi@raspberrypi?" in e.value.hint
+
+
 def test_each_device_gets_what_is_for_it():
     targets = [load_target(name) for name in ("android", "rpi", "mps2-an386")]
     for address, name in (

@@ -302,6 +302,24 @@ def test_devices_side_by_side_and_one_that_fails(bundle, temporary):
     assert not list(temporary.iterdir())
 
 
+def test_a_runner_for_another_processor_is_not_sent(bundle, temporary):
+    other = bundle.parent / "another processor"
+    shutil.copytree(bundle, other)
+    program = bytearray((other / "runner").read_bytes())
+    program[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
+    (other / "runner").write_bytes(program)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["files"]["runner"] = hashlib.sha256(program).hexdigest()
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    place = place_of(Device("local", "local"), HOST, MachineOptions(), notice=print)
+    with (
+        pytest.raises(UsageError, match="runner is for aarch64 .* the device is x86_64"),
+        place.session(HOST, open_bundle(other)),
+    ):
+        pass
+    assert not list(temporary.iterdir())
+
+
 def test_bench_on_a_device(bundle, temporary, tmp_path, capsys):
     result = tmp_path / "r.json"
     assert (

@@ -34,6 +34,7 @@ name = "digits"
 model = "models/digits.keras"
 targets = ["rpi", "./boards/mine.toml", "other.toml", "/opt/lab/board.toml"]
 output = "out"
+int16 = ["dense"]
 scheme = "int16x8"
 engine = "tflm"
 labels = ["zero", " one "]
@@ -340,7 +341,7 @@ def test_names_from_a_model_cannot_write_settings(tmp_path: Path) -> None:
     text = project_template(hostile, hostile, ports, ports)
     assert tomllib.loads(text)["model"] == hostile
     assert tomllib.loads(text).keys() == {
-        "name", "model", "targets", "input", "calibration", "evaluation"
+        "name", "model", "targets", "input", "calibration", "evaluation", "limits"
     }  # fmt: skip
     assert not any(line.startswith("allow_lambda") for line in text.splitlines())
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgeq import report
+from edgeq import history, report
 from edgeq.benchmark import BenchOptions
 from edgeq.benchmark_model.driver import BenchmarkModelOptions
 from edgeq.boards import BoardRun, Place
@@ -17,6 +17,7 @@ from edgeq.cli import console
 from edgeq.cli.benchmark_binary import bench_binary
 from edgeq.cli.destinations import check_destinations
 from edgeq.cli.device_runs import machine_options, named_devices, way_to
+from edgeq.cli.history_command import folder_of, folder_option
 from edgeq.cli.options import (
     DEVICE_HELP,
     board_options,
@@ -90,6 +91,8 @@ def _option(name: str, kind: type, default: float, text: str) -> Callable[[F], F
 )
 @click.option("--profile", is_flag=True, help="On a device: what each layer takes.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the results; - is stdout.")
+@click.option("--save", is_flag=True, help="Keep the results for edgeq history.")
+@folder_option
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a row a measurement; - is stdout.")
 @click.option("--scheme", "--recipe", metavar="SCHEME", help="With --target: convert to this.")
 @data_options
@@ -102,6 +105,8 @@ def command(
     baseline: str | None,
     json_file: str | None,
     csv_file: str | None,
+    save: bool,
+    history_folder: str | None,
     sim: bool,
     port: str | None,
     baud: int | None,
@@ -190,6 +195,7 @@ def command(
                 "--baseline": baseline,
                 "--sustained": sustained,
                 "--csv": csv_file,
+                "--save": save or history_folder,
                 "--trace": trace,
             }
         )
@@ -239,6 +245,10 @@ def command(
     if runs.boards or runs.here:
         free = [console.write(csv_file, report.to_csv(runs.results))] if csv_file else []
         free += [console.write(json_file, to_json(runs.results))] if json_file else []
+        if save or history_folder:
+            folder = folder_of(history_folder)
+            entry = history.save(folder, runs.results, commit=history.commit_of(Path.cwd()))
+            console.note(f"kept as {entry.id} in {folder}")
         if all(free):
             _show_boards(runs.boards)
             _show(runs.here)

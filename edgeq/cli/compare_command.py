@@ -63,7 +63,7 @@ def command(
     if not json_file or console.write(json_file, text):
         _show_circumstances("base", base, before)
         _show_circumstances("new", new, after)
-        _show(comparison)
+        show_comparison(comparison)
     return int(comparison.regressed)
 
 
@@ -72,7 +72,8 @@ def _show_circumstances(which: str, file: Path, results: Results) -> None:
         console.say(f"{which:<4}  {file}  {line}")
 
 
-def _show(comparison: comparing.Comparison) -> None:
+def show_comparison(comparison: comparing.Comparison) -> None:
+    """The table of changes and what else there is to say."""
     console.table(report.COMPARISON_COLUMNS, report.comparison_rows(comparison))
     for difference in comparison.differences:
         console.warn(f"different {difference}")

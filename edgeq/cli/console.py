@@ -6,7 +6,6 @@ models, files and devices is never read as markup, and its control characters ar
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -17,25 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgeq.documents import to_json, write_text
+from edgeq.documents import plain, to_json, write_text
 
 if TYPE_CHECKING:
     from edgeq.lint import Finding
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def plain(value: object) -> str:
-    """`value` as text that cannot move the cursor or colour the terminal.
-
-    A byte of a file name that is no UTF-8, which Python holds as a lone surrogate, is shown, too.
-    """
-    return _CONTROL.sub(lambda m: f"\\x{_code(m.group()):02x}", str(value))
-
-
-def _code(character: str) -> int:
-    code = ord(character)
-    return code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
 
 
 def out() -> Console:

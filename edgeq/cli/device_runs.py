@@ -9,6 +9,7 @@ import click
 
 from edgeq.boards import AnyPlace
 from edgeq.cli import console
+from edgeq.documents import plain
 from edgeq.errors import UsageError
 from edgeq.labs import Device, find_device, known_devices
 from edgeq.places import MachineOptions, place_of
@@ -61,4 +62,4 @@ def _project(file: str | None) -> Project | None:
 
 
 def _ask(question: str) -> str:
-    return str(click.prompt(console.plain(question), hide_input=True, err=True))
+    return str(click.prompt(plain(question), hide_input=True, err=True))

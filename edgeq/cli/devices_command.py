@@ -11,7 +11,7 @@ from edgeq.cli.console import note, say, table, write_json
 from edgeq.cli.destinations import check_destinations
 from edgeq.devices import list_devices
 from edgeq.documents import encode
-from edgeq.errors import EdgeqError, MissingProgram
+from edgeq.errors import EdgeqError
 from edgeq.transports.adb import AdbDevice, list_adb
 from edgeq.transports.openssh import configured_hosts
 
@@ -64,10 +64,8 @@ def _phones() -> tuple[list[AdbDevice], str | None]:
     """What adb has, or why that is not known."""
     try:
         return list_adb(), None
-    except MissingProgram as e:
-        return [], e.message
     except EdgeqError as e:
-        return [], f"{e.message}. {e.hint}"
+        return [], f"{e.message}; {e.hint}" if e.hint else e.message
 
 
 def _next(phone: AdbDevice) -> str:

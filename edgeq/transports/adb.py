@@ -211,9 +211,16 @@ class AdbMachine:
         """The serial number that `place` means. Raises NoDevice, UsageError."""
         if self._place != "auto":
             return self._place
-        if serial := os.environ.get("ANDROID_SERIAL"):
-            return serial
         found = list_adb()
+        if serial := os.environ.get("ANDROID_SERIAL"):
+            if ":" not in serial and serial not in [d.serial for d in found]:
+                names = ", ".join(d.address for d in found[:8])
+                raise NoDevice(
+                    f"{self.name}: adb sees no {_shown(serial)}, which ANDROID_SERIAL names",
+                    hint="unset ANDROID_SERIAL, or plug that phone in"
+                    + (f"; adb sees {names}" if names else ""),
+                )
+            return serial
         if not found:
             raise NoDevice(
                 f"{self.name}: adb sees no device",

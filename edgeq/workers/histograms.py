@@ -34,7 +34,7 @@ class Histograms:
 
     def add(self, number: int, values: NDArray[np.float32]) -> None:
         """A part of `values` (one or more), all of tensor `number` in one sample."""
-        chosen = thinned(values)
+        chosen = np.ascontiguousarray(thinned(values))
         largest = float(max(-chosen.min(), chosen.max()))
         if not math.isfinite(largest):
             return  # An error by the end of the batch.
@@ -43,7 +43,7 @@ class Histograms:
             if exponent > self.exponents[number]:
                 self._widen(number, exponent)
             scale = BINS / 2.0 ** (int(self.exponents[number]) + 1)
-            bins = np.floor(chosen.astype(np.float64) * scale).astype(np.int64) + BINS // 2
+            bins = np.floor(chosen * scale).astype(np.intp) + BINS // 2
             self.counts[number] += np.bincount(bins, minlength=BINS)
 
     def _widen(self, number: int, exponent: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeq.errors import DataError, ModelError
 from edgeq.workers.histograms import Histograms, channel_means
+from edgeq.workers.lstm_cells import cells_of
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -124,26 +125,31 @@ def invoke(interpreter: Interpreter) -> None:
 
 
 class Bench:
-    """One model after the other, in the same process, with the fast kernels."""
+    """One model after the other, in the same process."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._network: Network | None = None
 
-    def open(self, tflite: bytes) -> None:
+    def open(self, tflite: bytes, kernels: str = "fast", all_tensors: bool = False) -> None:
         self._network = None
-        self._network = Network(tflite, "fast", self._threads)
+        self._network = Network(tflite, kernels, self._threads, all_tensors)
 
     def run(self, batch: Sequence[Arrays]) -> list[Arrays]:
         assert self._network is not None
         return self._network.run(batch)
+
+    def tensors(self, batch: Sequence[Arrays], indexes: Sequence[int]) -> list[Arrays]:
+        assert self._network is not None
+        return self._network.tensors(batch, indexes)
 
 
 class Ranges:
     """Exact minimum and maximum of activations, one interpreter a thread, samples shared out.
 
     With `channels`, also histograms of the same activations, and the means of those that it names:
-    channels of the last dimension by place in `indexes`.
+    channels of the last dimension by place in `indexes`. `spans` names those whose minima and
+    maxima are wanted for each channel, in the same way.
     """
 
     def __init__(
@@ -152,11 +158,12 @@ class Ranges:
         indexes: Sequence[int],
         threads: int,
         channels: Mapping[int, int] | None = None,
+        spans: Mapping[int, int] | None = None,
     ) -> None:
         self._histograms = None if channels is None else Histograms(len(indexes))
         self._channels = channels or {}
         self._sums = {i: np.zeros(n) for i, n in self._channels.items()}
-        arguments = (tflite, tuple(indexes), self._histograms, self._channels)
+        arguments = (tflite, tuple(indexes), self._histograms, self._channels, spans or {})
         self._observers = [_Observer(*arguments) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads)
 
@@ -178,10 +185,24 @@ class Ranges:
 
     def distributions(
         self,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, NDArray[np.float64]]]:
-        """Histograms' counts and exponents, and sums over the samples of channels' means."""
+    ) -> tuple[
+        NDArray[np.int64],
+        NDArray[np.int64],
+        dict[int, NDArray[np.float64]],
+        dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]],
+    ]:
+        """Histograms' counts and exponents, sums over the samples of channels' means, and minima
+        and maxima of channels."""
         assert self._histograms is not None
-        return self._histograms.counts, self._histograms.exponents, self._sums
+        lows, highs = ([getattr(o, side) for o in self._observers] for side in ("lows", "highs"))
+        spans = {
+            i: (
+                np.min([part[i] for part in lows if i in part], axis=0),
+                np.max([part[i] for part in highs if i in part], axis=0),
+            )
+            for i in sorted({i for part in lows for i in part})
+        }
+        return self._histograms.counts, self._histograms.exponents, self._sums, spans
 
 
 class _Observer:
@@ -191,6 +212,7 @@ class _Observer:
         indexes: tuple[int, ...],
         histograms: Histograms | None,
         channels: Mapping[int, int],
+        spans: Mapping[int, int],
     ) -> None:
         self._interpreter, self._outputs = load(
             model_content=tflite,
@@ -200,8 +222,12 @@ class _Observer:
         )
         self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
         self._indexes = indexes
+        self._cells = cells_of(tflite, self._interpreter)
         self._histograms = histograms
         self._channels = channels
+        self._spans = spans
+        self.lows: dict[int, NDArray[np.float32]] = {}
+        self.highs: dict[int, NDArray[np.float32]] = {}
         self.minima = np.full(len(indexes), np.inf, np.float32)
         self.maxima = np.full(len(indexes), -np.inf, np.float32)
 
@@ -216,10 +242,12 @@ class _Observer:
             means.append({})
             for i, index in enumerate(self._indexes):
                 # A view: copying every activation would cost more than reading it.
-                values = self._interpreter.tensor(index)()
+                cell = self._cells.get(index)
+                values = cell() if cell else self._interpreter.tensor(index)()
                 if values.size:
-                    self.minima[i] = min(self.minima[i], values.min())
-                    self.maxima[i] = max(self.maxima[i], values.max())
+                    low, high = self._extremes(i, values)
+                    self.minima[i] = min(self.minima[i], low)
+                    self.maxima[i] = max(self.maxima[i], high)
                     if self._histograms is not None:
                         self._histograms.add(i, values)
                     if i in self._channels and values.size % self._channels[i] == 0:
@@ -233,3 +261,12 @@ class _Observer:
                 hint="check the scaling of the samples; evaluate the float model on them",
             )
         return means
+
+    def _extremes(self, i: int, values: NDArray[np.float32]) -> tuple[float, float]:
+        if values.shape[-1:] != (self._spans.get(i),):
+            return values.min(), values.max()
+        rows = values.reshape(-1, values.shape[-1])
+        low, high = rows.min(0), rows.max(0)
+        self.lows[i] = np.minimum(self.lows.get(i, low), low)
+        self.highs[i] = np.maximum(self.highs.get(i, high), high)
+        return low.min(), high.max()

@@ -17,9 +17,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from edgeq.errors import ConversionError, ModelError
+from edgeq.repairs import Repair
+from edgeq.tflite.lstm import with_lstm_layers
 from edgeq.tflite.writer import with_signature
+from edgeq.workers.keras_repairs import repair
+from edgeq.workers.keras_repairs.layers import layers_of
+from edgeq.workers.keras_repairs.passes import packed
 from edgeq.workers.saved_model import refuse_foreign_operations
 
 SIGNATURE_KEY = "serving_default"
@@ -59,8 +65,43 @@ class Session:
         if form == "saved_model":
             entry = _open_saved_model(Path(path), signature_key, input_shapes)
         else:
-            entry = _open_keras(Path(path), form, input_shapes, allow_lambda)
+            entry = _entry_of(*_load_keras(Path(path), form, input_shapes, allow_lambda))
         return _ROUTES[route](entry)
+
+    def export_repaired(
+        self,
+        path: str,
+        form: str,
+        route: str,
+        input_shapes: Mapping[str, Sequence[int]],
+        allow_lambda: bool,
+        allowed: frozenset[str],
+        scheme: str,
+        approximate: bool,
+        samples: Sequence[Mapping[str, NDArray[Any]]],
+    ) -> tuple[bytes, str, tuple[Repair, ...], tuple[str, ...], tuple[str, ...]]:
+        """A Keras model as export() makes it, after those repairs that are `allowed`.
+
+        The .tflite, the route it took, the repairs made, those offered and those rejected, as in
+        keras_repairs.Outcome. `samples` are by input name; without any, random ones are made.
+        """
+        model, specs = _load_keras(Path(path), form, input_shapes, allow_lambda)
+        inputs = [
+            [np.asarray(s[spec.name], spec.dtype.as_numpy_dtype) for spec in specs] for s in samples
+        ] or _random_samples(model, specs)
+        outcome = repair(model, allowed, scheme, approximate, inputs, allow_lambda=allow_lambda)
+        if outcome.model is not model:
+            model, specs = outcome.model, _specs(outcome.model, input_shapes)
+        entry = _entry_of(model, specs)
+        if outcome.lstms:
+            # A frozen graph has the function of a fused layer inlined, and so a loop.
+            route = "SavedModel"
+        tflite = _ROUTES[route](entry)
+        if outcome.lstms:
+            tflite = with_lstm_layers(tflite, outcome.lstms, Path(path).name)
+            names = [s.name for s in entry.specs]
+            tflite = with_signature(tflite, SIGNATURE_KEY, names, entry.outputs)
+        return tflite, route, outcome.repairs, outcome.offered, outcome.rejected
 
     def quantize(self, tflite: bytes, scheme: str, route: str) -> bytes:
         """`tflite` (float, with ranges recorded where the scheme needs them) in `scheme`."""
@@ -88,21 +129,41 @@ def load_keras(path: Path, form: str, allow_lambda: bool = False, compiled: bool
     return model
 
 
-def _open_keras(
+def _load_keras(
     path: Path, form: str, input_shapes: Mapping[str, Sequence[int]], allow_lambda: bool
-) -> _Entry:
+) -> tuple[Any, list[Any]]:
+    """The model, and its inputs with static shapes."""
     model = load_keras(path, form, allow_lambda)
     _refuse_unused_shapes(input_shapes, [t.name for t in model.inputs])
-    specs = [
+    return model, _specs(model, input_shapes)
+
+
+def _specs(model: Any, input_shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+    return [
         tf.TensorSpec(_static_shape(t.shape, t.name, input_shapes), t.dtype, name=t.name)
         for t in model.inputs
     ]
-    functional = not isinstance(model, keras.Sequential)
-    structure = model.input if functional else model.inputs
 
+
+def _random_samples(model: Any, specs: list[Any], count: int = 4) -> list[list[NDArray[Any]]]:
+    """Normal numbers, and indices that every table of the model has."""
+    tables = [la.input_dim for la in layers_of(model) if isinstance(la, keras.layers.Embedding)]
+    most = min(tables, default=2)
+    random = np.random.default_rng(0)
+    return [
+        [
+            random.standard_normal(s.shape).astype(s.dtype.as_numpy_dtype)
+            if s.dtype.is_floating
+            else random.integers(0, most, s.shape).astype(s.dtype.as_numpy_dtype)
+            for s in specs
+        ]
+        for _ in range(count)
+    ]
+
+
+def _entry_of(model: Any, specs: list[Any]) -> _Entry:
     def call(*tensors: Any) -> list[Any]:
-        packed = keras.tree.pack_sequence_as(structure, list(tensors)) if functional else tensors[0]
-        return list(keras.tree.flatten(model(packed, training=False)))
+        return list(keras.tree.flatten(model(packed(model, list(tensors)), training=False)))
 
     return _Entry(call, specs, _output_names(model), [v.value for v in model.variables])
 
@@ -245,7 +306,8 @@ def _refuse_code(config: Any, name: str, allow_lambda: bool) -> None:
                 f"{name}: layer {config.get('name', kind)!r} reads a file, {value!r}",
                 hint="look words up outside of the model, and save it without that layer",
             )
-        if isinstance(value, dict) and list(value) == ["value"]:
+        bare = isinstance(value, dict) and list(value) == ["value"]
+        if bare and not isinstance(value["value"], int | float):  # Constant's config has a number.
             # What Keras writes for a bare lambda; it cannot read it back itself.
             raise ModelError(
                 f"{name}: layer {config.get('name', kind)!r} has a Python lambda as its {key}",

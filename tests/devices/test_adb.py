@@ -343,6 +343,10 @@ def test_auto_is_the_only_one_or_androids_own_choice(
         assert machine.name == second.address
         machine.run("echo x > /data/local/tmp/here", 60)
         assert files_on(second) == ["here"] and files_on(own) == []
+        monkeypatch.setenv("ANDROID_SERIAL", "R58OFF")
+        with pytest.raises(NoDevice, match="no R58OFF, which ANDROID_SERIAL names") as lost:
+            AdbMachine("auto").open()
+        assert own.address in (lost.value.hint or "")
 
 
 def test_what_adb_is_not_connected_to_yet_is_connected(own: Phone) -> None:
