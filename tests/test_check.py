@@ -271,24 +271,22 @@ folder, change = sys.argv[1:]
 model = keras.models.load_model(folder + "/net.keras")
 weights = model.get_weights()
 kernel = 3
-filters = 16
+filters = 8
 if change == "slower":
     kernel = 5
     weights[2] = np.pad(weights[2], ((1, 1), (1, 1), (0, 0), (0, 0)))
 elif change == "arena":
-    filters = 24
-    weights[2] = np.concatenate([weights[2], weights[2][..., :8]], 3)
-    weights[3] = np.concatenate([weights[3], weights[3][:8]])
-    dense = weights[4].reshape(4, 4, 16, 10)
-    dense[:, :, :8] /= 2
-    weights[4] = np.concatenate([dense, dense[:, :, :8]], 2).reshape(-1, 10)
+    filters = 16  # Each twice, and each of the two has half the weight.
+    weights[0] = np.concatenate([weights[0]] * 2, 3)
+    weights[1] = np.concatenate([weights[1]] * 2)
+    weights[2] = np.concatenate([weights[2] / 2] * 2, 2)
 else:
     weights[4] = np.roll(weights[4], 1, 1)
 new = keras.Sequential([
     keras.Input((8, 8, 1), name="image"),
-    keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+    keras.layers.Conv2D(filters, 3, padding="same", activation="relu"),
     keras.layers.MaxPooling2D(),
-    keras.layers.Conv2D(filters, kernel, padding="same", activation="relu"),
+    keras.layers.Conv2D(16, kernel, padding="same", activation="relu"),
     keras.layers.Flatten(),
     keras.layers.Dense(10, activation="softmax", name="scores"),
 ])
