@@ -17,6 +17,7 @@ from make_model import Maker, convolution, schema, softmax
 from edgeq.checking import Check, check_from_json, check_to_json
 from edgeq.cli import run
 from edgeq.errors import UsageError
+from edgeq.firmware import compiler_version
 from edgeq.interpreters import litert
 from edgeq.interpreters import run as infer
 from edgeq.limits import Gate, judge_limits, parse_limits
@@ -308,19 +309,14 @@ def test_the_example_fails_as_it_should(tmp_path, change, metric):
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, "-c", PLANTED, str(folder), change]
         subprocess.run(command, check=True, timeout=240, env=environment, capture_output=True)
-    else:
-        # The committed baseline is of one compiler; here is whichever the tests have.
-        assert run(["check", "--project", str(folder / "edgeq.toml"), "--update"]) == 0
-    text = re.sub(r"arm-none-eabi-gcc[^\"]*", _compiler(), (folder / "baseline.json").read_text())
-    (folder / "baseline.json").write_text(text)
+    baseline = folder / "baseline.json"
+    if compiler_version() not in baseline.read_text():
+        # The committed one is of another compiler; its numbers are near enough for what is planted.
+        text = re.sub(r"arm-none-eabi-gcc[^\"]*", compiler_version(), baseline.read_text())
+        baseline.write_text(text)
+        assert change or run(["check", "--project", str(folder / "edgeq.toml"), "--update"]) == 0
     code, broken = check(folder)
     assert (code, metric in broken) == ((1, True) if metric else (0, False))
-
-
-def _compiler() -> str:
-    from edgeq.firmware import compiler_version
-
-    return compiler_version()
 
 
 def test_the_example_s_limits_and_baseline_are_read():
