@@ -12,7 +12,10 @@ APT_PROGRAMS := arm-none-eabi-g++ qemu-system-arm aarch64-linux-gnu-gcc arm-linu
 APT_STAND_INS := adb openssh-client clang patchelf dpkg-dev libcap-dev android-libbase-dev \
   android-libcutils-dev android-liblog-dev android-libboringssl-dev libstdc++6-arm64-cross
 
-.PHONY: help demo test test-devices test-slow check format types wheel bench-convert bench-instructions bench-cortex-m sizes clean
+# onnx2tf pins its packages, and asks for Python 3.12, but runs on 3.11.
+ONNX2TF := $(abspath $(VENV))/onnx2tf
+
+.PHONY: help demo test test-devices test-sources test-slow check format types wheel bench-convert bench-instructions bench-cortex-m sizes clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -21,13 +24,16 @@ demo: $(STAMPS)/demo ## train the digits example, build, evaluate and measure it
 	cd examples/digits && PATH="$(BIN):$$PATH" ./demo.sh
 
 test: $(STAMPS)/dev $(STAMPS)/devices ## the tests, with all they need
-	$(BIN)/pytest -n 2 -m "not slow and not devices"
+	$(BIN)/pytest -n 2 -m "not slow and not devices and not sources"
 
 test-devices: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins ## tests on a phone's and a Raspberry Pi's stand-ins
 	$(BIN)/pytest -n 2 -m devices
 
-test-slow: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins $(STAMPS)/browser ## every test; pictures of the report to build/screenshots
-	EDGEQ_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/pytest -n 2
+test-sources: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/sources ## tests on ONNX and PyTorch files
+	EDGEQ_ONNX2TF=$(ONNX2TF)/bin/onnx2tf $(BIN)/pytest -n 2 -m sources
+
+test-slow: $(STAMPS)/dev $(STAMPS)/devices $(STAMPS)/stand-ins $(STAMPS)/browser $(STAMPS)/sources ## every test; pictures of the report to build/screenshots
+	EDGEQ_SCREENSHOTS=$(CURDIR)/build/screenshots EDGEQ_ONNX2TF=$(ONNX2TF)/bin/onnx2tf $(BIN)/pytest -n 2
 
 check: $(STAMPS)/dev ## every linter
 	PATH="$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure
@@ -87,4 +93,12 @@ $(STAMPS)/browser: | $(STAMPS)/dev
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
 	$(BIN)/pip install --quiet --disable-pip-version-check playwright
 	-npm install --silent --no-fund --no-audit --prefix $(VENV)/axe axe-core@4
+	@mkdir -p $(STAMPS) && touch $@
+
+# This PyTorch has no CUDA, which plain "torch" would bring in gigabytes.
+$(STAMPS)/sources: $(STAMPS)/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[tensorflow,tflm,onnx,torch]'
+	$(PYTHON) -m venv $(ONNX2TF)
+	$(ONNX2TF)/bin/pip install --quiet --disable-pip-version-check --ignore-requires-python onnx2tf==2.6.9
 	@mkdir -p $(STAMPS) && touch $@

@@ -94,7 +94,7 @@ def by_tf_lite(keras_file: Path, samples: Path, folder: Path) -> bytes | str:
         return f"crashes (signal {-done.returncode})"
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["fails"]
-        return lines[-1][:120]
+        return "refused: " + lines[-1].removeprefix("<unknown>:0: error: ").split(".")[0][:80]
     return out.read_bytes()
 
 

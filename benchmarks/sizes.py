@@ -36,7 +36,7 @@ from edgeq.errors import EdgeqError
 from edgeq.footprint import link
 
 _CODE = "tTwW"
-_WEIGHTS = re.compile(r"(tensor_\d+|\w+_(weights|bias|features|times))$")
+_WEIGHTS = re.compile(r"(tensor_\d+|\w+_(weights|bias|features|times|packed))$")
 _SCALES = re.compile(r"\w+_(multipliers|shifts)$")
 COLUMNS = ("weights", "scales", "tables", "code", "beside", "flash", "arena", "stack")
 
@@ -87,6 +87,8 @@ def measure(built: Built) -> Sizes:
         raise EdgeqError("arm-none-eabi-gcc, or its C library, is missing", hint="edgeq doctor")
     with tempfile.TemporaryDirectory() as folder:
         parts = classify(symbols(link(name, compiled, core, Path(folder))))
+    parts["weights"] -= compiled.scales_size
+    parts["scales"] += compiled.scales_size
     flash = built.footprint.flash
     # What has no symbol (strings, alignment) is in `flash` only: it is constants.
     tables = flash - parts["weights"] - parts["scales"] - parts["code"]

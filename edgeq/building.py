@@ -23,15 +23,16 @@ from edgeq.documents import printable
 from edgeq.errors import DoesNotFit, UsageError, VerificationError
 from edgeq.firmware import COMPILER, Firmware, build_firmware, find_port, has_compiler
 from edgeq.folders import check_place
-from edgeq.graph import Graph
 from edgeq.footprint import measure
+from edgeq.graph import Graph
 from edgeq.manifest import describe
+from edgeq.mixed import shortest_names
 from edgeq.operators import find_gaps, load_table, notes, table_for
 from edgeq.pipeline import Data, Opening, Prepared, Progress, prepare
 from edgeq.reference import golden_count, make_golden
 from edgeq.runner import CompiledRunner, build_runner, runner_arch
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
-from edgeq.targets import Target
+from edgeq.targets import Target, choose_engine
 from edgeq.toolchains import find_toolchain, how_to_install
 from edgeq.verification import Gates, Verification, find_violations, verify, violation_table
 from edgeq.verification.proof import fresh_inputs
@@ -100,6 +101,7 @@ def build(
     *,
     output: str | Path = "build",
     scheme: str | None = None,
+    int16: Sequence[str] = (),
     engine: str | None = None,
     opening: Opening | None = None,
     data: Data | None = None,
@@ -112,7 +114,8 @@ def build(
 ) -> list[Built]:
     """Open, calibrate, convert, prove, and write a bundle for each of `targets`.
 
-    Each bundle is the folder `output`/<target>. `labels` are the classes' names, `layers` adds a
+    Each bundle is the folder `output`/<target>. `int16` are layers of an int8 network, as for
+    pipeline.prepare. `labels` are the classes' names, `layers` adds a
     table of errors by layer to the proof. With `mlperf`, one of compiling.BENCHMARKS, firmware
     answers MLPerf Tiny's runner as that benchmark's device. All bundles are written, or none: not
     until every target has passed, and when one cannot be written, those of the others stay as
@@ -125,16 +128,49 @@ def build(
         raise UsageError("no target to build for", hint="--target NAME; edgeq targets lists them")
     data = data or Data()
     _check_places(Path(output), targets, [source, data.calibration, data.evaluation])
-    engines = [_engine(target, engine) for target in targets]
+    for target in targets:
+        choose_engine(target, engine)
     _refuse_float_scheme(scheme, targets)
     prepared = prepare(
         source,
         opening=opening,
         data=data,
         scheme=scheme,
-        problems=partial(_problems, targets, engines),
+        int16=int16,
+        problems=partial(problems_on, targets, engine),
         progress=progress,
     )
+    return build_prepared(
+        prepared,
+        targets,
+        output=output,
+        engine=engine,
+        data=data,
+        gates=gates,
+        labels=labels,
+        allow_float=allow_float,
+        layers=layers,
+        mlperf=mlperf,
+        progress=progress,
+    )
+
+
+def build_prepared(
+    prepared: Prepared,
+    targets: Sequence[Target],
+    *,
+    output: str | Path,
+    engine: str | None = None,
+    data: Data,
+    gates: Gates | None = None,
+    labels: Sequence[str] = (),
+    allow_float: bool = False,
+    layers: bool = False,
+    mlperf: str | None = None,
+    progress: Progress | None = None,
+) -> list[Built]:
+    """build() from where the model is converted: prove it, and write the bundles."""
+    engines = [choose_engine(target, engine) for target in targets]
     _check_labels(labels, prepared)
     _refuse_floats(prepared.conversion, targets, allow_float)
     verification = verify(
@@ -188,23 +224,12 @@ def _check_places(output: Path, targets: Sequence[Target], inputs: Sequence[Any]
                 )
 
 
-def _engine(target: Target, engine: str | None) -> str:
-    if engine is None:
-        return target.default_engine
-    if engine not in target.engines:
-        raise UsageError(
-            f"target {target.name} has no engine {engine!r}",
-            hint=f"it has: {', '.join(target.engines)}",
-        )
-    return engine
-
-
-def _problems(targets: Sequence[Target], engines: Sequence[str], graph: Graph) -> int:
-    """Operators that are not integer, and those that an engine lacks."""
+def problems_on(targets: Sequence[Target], engine: str | None, graph: Graph) -> int:
+    """Operators that are not integer, and those that the engine of each of `targets` lacks."""
     gaps = [
         gap
-        for target, engine in zip(targets, engines, strict=True)
-        for gap in find_gaps(graph, table_for(target, engine), target)
+        for target in targets
+        for gap in find_gaps(graph, table_for(target, choose_engine(target, engine)), target)
     ]
     return len(find_violations(graph)) + len(gaps)
 
@@ -393,6 +418,8 @@ def _command(
     same bytes wherever it lies."""
     words = ["edgeq", "build", prepared.model.source, "--target", target.name]
     words += ["--scheme", prepared.conversion.scheme]
+    for layer in shortest_names(prepared.model.graph, prepared.conversion.int16):
+        words += ["--int16", printable(layer)]
     if engine != target.default_engine:
         words += ["--engine", engine]
     if prepared.calibration is not None and data.calibration is not None:

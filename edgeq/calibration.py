@@ -33,6 +33,13 @@ JUDGES = 512
 ENOUGH_JUDGES = 64
 """With as many that are neither calibrated with nor held out, no held-out one is looked at."""
 
+KEPT, KEPT_BYTES = 64, 4 * 1024**2
+"""Samples, and bytes of them, that are kept to measure biases on."""
+
+_MOVING = (
+    "EXPAND_DIMS", "MAX_POOL_2D", "MIRROR_PAD", "PAD", "RESHAPE", "SLICE", "SQUEEZE",
+    "STRIDED_SLICE", "TRANSPOSE",
+)  # fmt: skip
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 Progress = Callable[[str, int, int], None]
@@ -44,12 +51,14 @@ class Distributions:
 
     By tensor index: histograms of a part of each activation's values, the mean of each channel of
     those that a layer with weights reads, and the extremes of each channel of those in `groups`.
+    `kept` are a few of the samples.
     """
 
     histograms: Mapping[int, Histogram]
     means: Mapping[int, NDArray[np.float64]]
     spans: Spans = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
+    kept: tuple[Arrays, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,8 @@ def calibrate(
     model: Model, data: Source, *, distributions: bool = False, progress: Progress | None = None
 ) -> Calibration:
     """Run every sample of `data` (whatever open_samples takes) through the float model and record
-    exact minima and maxima; with `distributions`, also what choice.choose() needs.
+    exact minima and maxima, where it has `learned` none; with `distributions`, also what
+    choice.choose() needs.
 
     Raises DataError for samples that cannot be right (see lint), ConversionError when the
     network has control flow, which cannot be calibrated.
@@ -143,9 +153,12 @@ def calibrate(
     workers = max(1, min(threads(), count))
     digest = hashlib.sha256()
     fingerprints: set[bytes] = set()
-    kept: list[Arrays] = []
+    examples: list[Arrays] = []
     room = example_count(model.graph)
     done = 0
+    kept: list[Arrays] = []
+    size = sum(port.tensor.bytes for port in model.graph.inputs)
+    keep = frozenset(thin(range(count), min(KEPT, KEPT_BYTES // max(1, size))))
     channels = _channels(model.graph, indexes) if distributions else None
     groups = tuple(find_groups(model.graph)) if distributions else ()
     spanned = {i for group in groups for i in group.tensors}
@@ -154,8 +167,10 @@ def calibrate(
     arguments = (model.tflite, indexes, workers, channels, places)
     with Network("calibrating", model.graph, "edgeq.workers.litert:Ranges", *arguments) as ranges:
         for batch in batches(judge.checked(samples), ranges.batch):
-            kept += batch[: room - len(kept)]
-            for sample in batch:
+            examples += batch[: room - len(examples)]
+            for number, sample in enumerate(batch, done):
+                if distributions and number in keep:
+                    kept.append(sample)
                 fingerprints.add(fingerprint(sample, model.graph.inputs))
                 for value in sample:
                     digest.update(np.asarray(value, order="C").data)
@@ -176,16 +191,18 @@ def calibrate(
                 {indexes[i]: total / count for i, total in sums.items()},
                 {indexes[i]: span for i, span in spans.items()},
                 groups,
+                tuple(kept),
             )
     return Calibration(
-        ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)},
+        ranges={i: (float(a), float(b)) for i, a, b in zip(indexes, minima, maxima, strict=True)}
+        | _learned(model),
         samples=count,
         source=samples.source,
         sha256=digest.hexdigest(),
         findings=tuple(judge.findings()),
         fingerprints=frozenset(fingerprints),
         distributions=seen,
-        examples=tuple(kept),
+        examples=tuple(examples),
     )
 
 
@@ -208,8 +225,23 @@ def rescaled(calibration: Calibration, factors: Mapping[int, NDArray[np.float64]
         distributions=Distributions(
             {i: h for i, h in seen.histograms.items() if i not in factors},
             {i: m / np.resize(factors.get(i, 1.0), m.size) for i, m in seen.means.items()},
+            kept=seen.kept,
         ),
     )
+
+
+def _learned(model: Model) -> dict[int, tuple[float, float]]:
+    """By tensor index. What only moves an activation's values has the same range as it."""
+    main = model.graph.main
+    ranges = {t.index: model.learned[t.name] for t in main.tensors if t.name in model.learned}
+    if ranges:
+        for op in main.ops:
+            if op.name in _MOVING and op.inputs[0] in ranges:
+                ranges.setdefault(op.outputs[0], ranges[op.inputs[0]])
+        for op in reversed(main.ops):
+            if op.name in _MOVING and op.outputs[0] in ranges:
+                ranges.setdefault(op.inputs[0], ranges[op.outputs[0]])
+    return ranges
 
 
 def _channels(graph: Graph, indexes: Sequence[int]) -> dict[int, int]:

@@ -14,7 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgeq.biases import with_corrected_biases
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.biases import weighted_layers, with_corrected_biases, with_measured_biases
 from edgeq.calibration import Calibration, rescaled
 from edgeq.conversion import Conversion, convert
 from edgeq.equalization import NAME as EQUALIZATION
@@ -22,7 +25,7 @@ from edgeq.equalization import equalized
 from edgeq.errors import ConversionError, DataError, EdgeqError
 from edgeq.integers import find_violations
 from edgeq.isolation import Worker
-from edgeq.judging import MIN_GAIN_DB, Judge, Measured, call_jury, objection
+from edgeq.judging import MIN_GAIN_DB, Judge, Measured, call_jury, objection, work_of
 from edgeq.models import Model
 from edgeq.ranges import AUTO, METHODS, ranges_by
 from edgeq.repairs import Repair, repairs_named
@@ -35,6 +38,9 @@ MIN_SAMPLES = 8
 
 MOST_CONFIRMED = 4
 """Ways that look better than min-max at first and are measured on all samples, the best first."""
+
+CORRECTION_WORK = 1e10
+"""As judging.WORK: what measuring every layer's output, one after the other, may take."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -162,6 +168,9 @@ def choose(
     distributions, but for min-max. Raises DataError when a `method` that was asked for fails.
     """
     plain = convert(model, calibration, scheme, repairs=repairs, tensorflow=tensorflow)
+    if model.learned:
+        note = f"the source's own training has set the ranges of {len(model.learned)} activations"
+        return model, plain, Choice(method, Way("learned"), note=note)
     if method == "minmax" or calibration.distributions is None:
         return model, plain, Choice(method, Way())
     base = Way() if method == AUTO else Way(method)
@@ -213,14 +222,14 @@ class _Search:
         model: Model,
         calibration: Calibration,
         plain: Conversion,
-        repairs: frozenset[str],
+        allowed: frozenset[str],
         tensorflow: Worker,
         judge: Judge,
         progress: Progress | None,
     ) -> None:
         self._starts = {False: (model, calibration)}
-        self._plain, self._tensorflow, self._judge = plain, tensorflow, judge
-        self._repairs = repairs
+        self._plain, self._allowed = plain, allowed
+        self._tensorflow, self._judge = tensorflow, judge
         self._progress = progress
         self._first: dict[Way, Measured] = {}
         self.made: dict[Way, tuple[Model, Conversion]] = {}
@@ -271,20 +280,31 @@ class _Search:
         scheme = self._plain.scheme
         if not way.bias_correction:
             by = _by(way, calibration, scheme)
-            made = convert(
-                model, by, scheme, repairs=self._repairs, tensorflow=self._tensorflow
-            )
+            made = convert(model, by, scheme, repairs=self._allowed, tensorflow=self._tensorflow)
             left, before = (len(find_violations(m.graph)) for m in (made, self._plain))
             if left > before:
                 raise ConversionError(f"{left} operators are not integer, {before} by min-max")
             return made
-        assert calibration.distributions is not None
         _, made = self.made[replace(way, bias_correction=False)]
-        means = calibration.distributions.means
-        tflite = with_corrected_biases(made.tflite, model.graph, means)
+        tflite = self._corrected(model, calibration, made)
         if tflite is None:
             return None
         return replace(made, tflite=tflite, graph=read_graph(tflite, model.source))
+
+    def _corrected(self, model: Model, calibration: Calibration, made: Conversion) -> bytes | None:
+        seen = calibration.distributions
+        assert seen is not None
+        layers = weighted_layers(model.graph)
+        if len(layers) * len(seen.kept) * work_of(model.graph) > CORRECTION_WORK or not seen.kept:
+            return with_corrected_biases(made.tflite, model.graph, seen.means)
+        indexes = [op.outputs[0] for op in layers]
+        values = self._judge.values(model.tflite, model.graph, seen.kept, indexes)
+        wanted = dict(zip(indexes, values, strict=True))
+
+        def measure(tflite: bytes, index: int) -> NDArray[np.float64]:
+            return self._judge.values(tflite, made.graph, seen.kept, [index])[0]
+
+        return with_measured_biases(made.tflite, model.graph, wanted, measure)
 
     def best(self, start: Way, ways: list[Way]) -> Way:
         """Look at `ways`. The one with the highest SQNR, if MIN_GAIN_DB above `start`; else it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +37,8 @@ Progress = Callable[[str, int, int], None]
 class Conversion:
     """`tflite` in `scheme`, its `graph`, how it was made, and which routes failed before.
 
-    `calibrated` has the fingerprints of the samples that its ranges were learnt from.
+    `calibrated` has the fingerprints of the samples that its ranges were learnt from, `int16` the
+    names of the float model's tensors that are made in int16x8 while all else is int8.
     """
 
     tflite: bytes = field(repr=False)
@@ -46,6 +48,7 @@ class Conversion:
     failed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
     calibrated: frozenset[bytes] = field(default=frozenset(), repr=False)
+    int16: tuple[str, ...] = ()
 
 
 def convert(
@@ -139,12 +142,25 @@ def _quantize(session: Worker, tflite: bytes, scheme: str, source: str) -> Conve
             break
         failed.append(f"{route}: {left} operators are not integer")
     if best is None:
-        raise ConversionError(
+        raise _no_way(read_graph(tflite, source), scheme, source, failed)
+    return best[1]
+
+
+def _no_way(graph: Graph, scheme: str, source: str, failed: list[str]) -> ConversionError:
+    names = {n for line in failed for n in re.findall(r"not yet supported for op: '(\w+)'", line)}
+    ops = [op for op in graph.main.ops if op.name in names]
+    if not ops:
+        return ConversionError(
             f"{source}: no way to {scheme} worked:\n  " + "\n  ".join(failed),
             hint="edgeq inspect shows the operators; try --scheme dynamic to see whether the "
             "float model itself is sound",
         )
-    return best[1]
+    tensors = graph.main.tensors
+    listed = [f"  operator {o.index} {o.name} ({tensors[o.outputs[0]].name})" for o in ops]
+    return ConversionError(
+        f"{source}: TensorFlow makes no {scheme} of:\n" + "\n".join(listed),
+        hint="build with --scheme int8, or replace these layers",
+    )
 
 
 def _routes(graph: Graph, scheme: str) -> tuple[str, ...]:

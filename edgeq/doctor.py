@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from edgeq.extras import install_line
+from edgeq.extras import ONNX2TF, ONNX2TF_INSTALL, install_line
 
 PROGRAM_LIMIT = 2.0
 """Seconds that a program may take to tell its version."""
@@ -24,7 +24,7 @@ class Need:
 
     `commands` use it; it is `required` when they cannot do without. `extra` is edgeq's own that
     brings a package; `system` has a program's packages by the system's installer, `page` where to
-    get it otherwise. A need with a `variable` is a folder that this one names.
+    get it otherwise. A `variable` may name the program, or the folder that is needed.
     """
 
     name: str
@@ -123,6 +123,45 @@ NEEDS = (
         extra="tflm",
     ),
     Need(
+        "onnx",
+        "opening ONNX models",
+        ("init", "build", "bench", "eval", "inspect"),
+        wanted=">=1.17",
+        module="onnx",
+        extra="onnx",
+    ),
+    Need(
+        "onnxruntime",
+        "what ONNX models are compared with",
+        ("init", "build", "bench", "eval", "inspect"),
+        wanted=">=1.20",
+        module="onnxruntime",
+        extra="onnx",
+    ),
+    Need(
+        "onnx2tf",
+        "converting ONNX models",
+        ("init", "build", "bench", "eval", "inspect"),
+        page=ONNX2TF_INSTALL,
+        variable=ONNX2TF,
+    ),
+    Need(
+        "torch",
+        "opening PyTorch models, and what they are compared with",
+        ("init", "build", "bench", "eval", "inspect"),
+        wanted=">=2.9",
+        module="torch",
+        extra="torch",
+    ),
+    Need(
+        "litert-torch",
+        "converting PyTorch models",
+        ("init", "build", "bench", "eval", "inspect"),
+        wanted=">=0.10,<0.11",
+        module="litert_torch",
+        extra="torch",
+    ),
+    Need(
         "pyserial",
         "boards on a serial port",
         ("bench", "devices", "flash"),
@@ -202,6 +241,14 @@ NEEDS = (
         wanted=">=0.13",
         module="ziglang",
         extra="zig",
+    ),
+    Need(
+        "distributed",
+        "trials on a Dask cluster (--workers)",
+        ("tune",),
+        wanted=">=2024.8",
+        module="distributed",
+        extra="dask",
     ),
     Need(
         "Android NDK",
@@ -293,8 +340,8 @@ def _look_for(need: Need) -> tuple[bool, str | None]:
     if need.module:
         return _package(need)
     if need.variable:
-        folder = os.environ.get(need.variable)
-        return bool(folder) and os.path.isdir(str(folder)), None
+        named = os.environ.get(need.variable) or need.name
+        return os.path.isdir(named) or shutil.which(named) is not None, None
     return _program(need.name)
 
 

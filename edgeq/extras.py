@@ -6,6 +6,14 @@ import re
 import shlex
 from importlib import metadata
 
+ONNX2TF = "EDGEQ_ONNX2TF"
+"""The variable that names the program onnx2tf where it is not on the PATH."""
+
+ONNX2TF_INSTALL = (
+    "pipx install --python python3.12 'onnx2tf>=2.6,<3': it pins its packages, so it wants an "
+    f"environment of its own; {ONNX2TF} may name the program"
+)
+
 
 def install_line(extra: str) -> str:
     """The pip command for the packages of `extra`, by their own names.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeq.codegen.aot import Compiled
+from edgeq.codegen.aot.lines_dsp import LINES
 from edgeq.codegen.facts import Export, Footprint
 from edgeq.codegen.readme import FLAGS
 from edgeq.compiling import call
@@ -31,8 +32,13 @@ _INDIRECT = {
     "eq_model_init": ("reset",),
     "eq_model_reset": ("reset",),
     "run": (),  # Its hook, which is null in <name>_run.
+    "eq_blocks_run": (),  # Jumps into its own loop, as the next ones.
+    "eq_pixel_run": (),
+    "eq_depthwise_conv_3x3_s8_dsp": LINES,
+    "eq_compute_lines": LINES,
+    **dict.fromkeys(LINES, ()),
 }
-"""What is called through pointers: the generated file's own two functions."""
+"""What is called through pointers, and which functions jump into loops of their own."""
 
 _RECURSION = {"side": 5}
 """How deep a function calls itself: eq_pad_s8.c goes through EQ_PAD_RANK dimensions."""

@@ -21,6 +21,7 @@ from edgeq.graph import Graph
 from edgeq.inputs import real_outputs, stored_inputs
 from edgeq.interpreters import Arrays, Network, batches, threads
 from edgeq.models import Model
+from edgeq.quantization import dequantize
 from edgeq.samples import Samples
 from edgeq.tflite import read_graph
 from edgeq.tflite.writer import with_outputs
@@ -128,7 +129,7 @@ def call_jury(model: Model, calibration: Calibration, judges: Samples | None) ->
         return Jury((), None, ())
     ports = model.graph.inputs + model.graph.outputs
     size = max(1, sum(port.tensor.bytes for port in ports))
-    work = _work(model.graph)
+    work = work_of(model.graph)
     most = min(max(MIN_JUDGES, int(WORK / work)), HELD_BYTES // size)
     known = judges.labels
     try:
@@ -145,7 +146,8 @@ def call_jury(model: Model, calibration: Calibration, judges: Samples | None) ->
     return Jury(tuple(samples), None if known is None else tuple(labels), tuple(first))
 
 
-def _work(graph: Graph) -> float:
+def work_of(graph: Graph) -> float:
+    """Of one inference, in the unit of WORK."""
     elements = sum(t.elements for t in graph.main.tensors if not t.is_constant)
     return total_macs(graph) + 10.0 * elements + 1
 
@@ -207,6 +209,19 @@ class Judge:
             for place, outputs in zip(self._jury.first, got, strict=True)
             for x, y in zip(self._expected[place], outputs, strict=True)
         )
+
+    def values(
+        self, tflite: bytes, graph: Graph, samples: Sequence[Arrays], indexes: Sequence[int]
+    ) -> list[NDArray[np.float64]]:
+        """The model's tensors `indexes` on `samples`, as real numbers: rows of channels."""
+        self._bench.call("open", tflite, "builtin", True, time_limit=OPEN_LIMIT)
+        found: list[list[NDArray[np.float64]]] = [[] for _ in indexes]
+        for batch in batches((stored_inputs(s, graph.inputs) for s in samples), self._bench.batch):
+            for sample in self._bench.infer("tensors", batch, list(indexes)):
+                for place, (index, value) in enumerate(zip(indexes, sample, strict=True)):
+                    real = dequantize(value, graph.main.tensors[index]).astype(np.float64)
+                    found[place].append(real.reshape(-1, real.shape[-1] if real.ndim else 1))
+        return [np.concatenate(parts) for parts in found]
 
     def _measured(self, tflite: bytes, graph: Graph, places: Sequence[int]) -> Measured:
         """The same bytes are measured once."""

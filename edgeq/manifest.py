@@ -92,6 +92,7 @@ def describe(
         "conversion": {
             "export": model.route,
             "quantization": conversion.route,
+            "int16": list(conversion.int16),
             "failed": [*model.failed, *conversion.failed],
             "repairs": [encode(repair) for repair in prepared.repairs],
             "calibration": prepared.choice and prepared.choice.facts(),

@@ -48,13 +48,17 @@ def example_count(graph: Graph) -> int:
     return max(1, min(EXAMPLES, EXAMPLES_BYTES // size))
 
 
-def mended(model: Model, samples: Samples, repairs: frozenset[str]) -> Model:
-    """The float `model` after those of FLOAT_PASSES that `repairs` names, have something to do, and
-    leave every output on the first samples what it was, but for rounding in float.
+def mended(model: Model, samples: Samples, repairs: frozenset[str], scheme: str = "int8") -> Model:
+    """The float `model` after those of FLOAT_PASSES that `repairs` names, are for `scheme`,
+    and leave every output on the first samples what it was, but for rounding in float.
 
     Of one that does not, `failed` has a line. Raises what reading samples and running them does.
     """
-    wanted = [name for name in FLOAT_PASSES if name in repairs]
+    wanted = [
+        name
+        for name, step in FLOAT_PASSES.items()
+        if name in repairs and step.scheme in (None, scheme)
+    ]
     if model.is_quantized or any(op.subgraphs for op in model.graph.main.ops):
         return model
     if not any(repair_float(model.tflite, name, model.source)[1] for name in wanted):

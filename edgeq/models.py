@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,13 +21,18 @@ from edgeq.errors import (
     WorkerError,
 )
 from edgeq.extras import install_line
+from edgeq.formats import format_of, read, sha256_of
+from edgeq.frameworks import NAMES, Arrays, Exported, compare, export, framework_session
 from edgeq.graph import NUMPY_TYPES, Graph
 from edgeq.inputs import refuse_huge
 from edgeq.isolation import Worker
 from edgeq.project import identifier
+from edgeq.pytorch_files import factory_of
 from edgeq.repairs import KERAS_REPAIRS, Repair, repairs_named
 from edgeq.schemes import scheme_of
 from edgeq.tflite import read_graph
+from edgeq.tflite.exported import prepared
+from edgeq.tflite.learned import is_trained_for_integers, without_quantization
 from edgeq.tflite.reader import has_data_outside
 from edgeq.tflite.writer import (
     with_batch_of_one,
@@ -45,10 +49,7 @@ EXPORT_LIMIT = 900.0
 
 UNTOUCHED = "opened as it is"
 
-MAX_MODEL_BYTES = 2 * 1024**3
 DEFAULT_SIGNATURE = "serving_default"
-
-_FORMATS = {"keras": ".keras", "h5": ".h5", "saved_model": "SavedModel folder", "tflite": ".tflite"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Model:
     `tflite` has batch 1, static shapes and a named signature; `graph` is the same, read.
     `sha256` is of the source: the file, or a SavedModel folder's relative paths and contents.
     `route` says how `tflite` was made, `failed` which routes were tried before, and why not.
+    `learned` has the (min, max) of activations, by tensor name, that the source brings from its own
+    training.
     `offered` are repairs that change the function and were not made, but could be.
     """
 
@@ -70,6 +73,7 @@ class Model:
     route: str
     failed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    learned: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
     offered: tuple[str, ...] = ()
 
     @property
@@ -83,8 +87,10 @@ class Model:
         return self.scheme != "float32"
 
 
-def tensorflow_session() -> Worker:
+def tensorflow_session(spec: str = "edgeq.workers.tensorflow:Session", *arguments: Any) -> Worker:
     """A TensorFlow process, importing in the background; for open_model() and convert().
+
+    Another `spec`, with its `arguments`, is for other work that needs TensorFlow.
 
     Raises MissingProgram when TensorFlow is not installed.
     """
@@ -96,7 +102,8 @@ def tensorflow_session() -> Worker:
             hint=install_line("tensorflow"),
         )
     return Worker(
-        "edgeq.workers.tensorflow:Session",
+        spec,
+        *arguments,
         environment={
             "CUDA_VISIBLE_DEVICES": "-1",
             "KERAS_BACKEND": "tensorflow",
@@ -129,34 +136,43 @@ def open_model(
     samples: Sequence[Mapping[str, NDArray[Any]]] = (),
     approximate: bool = False,
     tensorflow: Worker | None = None,
+    framework: Worker | None = None,
 ) -> Model:
-    """Open a .keras, .h5, SavedModel folder or .tflite.
+    """Open a .keras, .h5, SavedModel folder, .tflite, .onnx, .pt2 or net.py:make.
 
     `input_shapes` fixes dynamic dimensions by input name, batch included. `output_names` renames
     outputs: all in their order, or some by their old name. A Keras model is repaired for `scheme`,
     also by repairs that change its function if `approximate`, and compared with the original on
     `samples`, by input name, or on random ones. `repairs` are the names of those that may
-    be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use; without
-    one, a session is opened when the format needs it.
+    be made, None those of repairs_named(). `tensorflow` is a tensorflow_session() to use,
+    `framework` a frameworks.framework_session(); without one, a session is opened when the format
+    needs it, and what comes from another framework is compared() with it at once.
 
     Raises ModelError when the file is missing, damaged, holds code, or has dimensions that stay
     dynamic, ConversionError when TensorFlow cannot make a .tflite of it.
     """
     path = Path(path)
-    form = _format(path)
+    form = format_of(path)
     allowed = repairs_named() if repairs is None else repairs
     failed: list[str] = []
     done: tuple[Repair, ...] = ()
     offered: tuple[str, ...] = ()
-    sha256 = _hash(path)
+    sha256 = sha256_of(path)
     if name is not None and name != identifier(name):
         raise UsageError(
             f"name {name!r} cannot name C files and arrays",
             hint=f"letters, digits and _, a letter first: {identifier(name)}",
         )
-    name = name or identifier(path.resolve().stem)
+    factory = factory_of(path)
+    name = name or identifier((factory[0] if factory else path).resolve().stem)
+    if form in NAMES:
+        with contextlib.ExitStack() as stack:
+            session = framework or stack.enter_context(framework_session(form))
+            made = export(session, path, form, input_shapes or {}, allowed)
+            model = _of_framework(made, path, form, name, sha256, signature_key, output_names)
+            return model if framework is not None else compared(model, session)
     if form == "tflite":
-        tflite, route, done = _prepare_tflite(_read(path), path.name, input_shapes or {}, allowed)
+        tflite, route, done = _prepare_tflite(read(path), path.name, input_shapes or {}, allowed)
     else:
         shapes = dict(input_shapes or {})
         ways = [(route, "export", (signature_key, shapes, allow_lambda)) for route in EXPORT_ROUTES]
@@ -167,13 +183,67 @@ def open_model(
             session = tensorflow or stack.enter_context(tensorflow_session())
             tflite, route, done, offered, failed = _export(session, path, form, ways)
     graph = read_graph(tflite, path.name)
+    learned: Mapping[str, tuple[float, float]] = {}
+    if is_trained_for_integers(graph):
+        tflite, learned = without_quantization(tflite, path.name)
+        graph = read_graph(tflite, path.name)
+        route = f"{route}, {len(learned)} learned ranges taken out"
     _check_signatures(graph, path.name, signature_key if form == "tflite" else None)
     _refuse_dynamic(graph, path.name)
     if output_names:
         tflite = _rename_outputs(tflite, graph, output_names, path.name)
         graph = read_graph(tflite, path.name)
     source = printable(path.name)
-    return Model(name, source, form, sha256, tflite, graph, route, tuple(failed), done, offered)
+    return Model(
+        name, source, form, sha256, tflite, graph, route, tuple(failed), done, learned, offered
+    )
+
+
+def _of_framework(
+    made: Exported,
+    path: Path,
+    form: str,
+    name: str,
+    sha256: str,
+    signature_key: str | None,
+    output_names: Mapping[str, str] | Sequence[str],
+) -> Model:
+    tflite, done = prepared(made.tflite, path.name)
+    tflite = with_signature(tflite, DEFAULT_SIGNATURE, made.inputs, made.outputs, path.name)
+    graph = read_graph(tflite, path.name)
+    _check_signatures(graph, path.name, signature_key)
+    _refuse_dynamic(graph, path.name)
+    if output_names:
+        tflite = _rename_outputs(tflite, graph, output_names, path.name)
+        graph = read_graph(tflite, path.name)
+    return Model(
+        name,
+        printable(path.name),
+        form,
+        sha256,
+        tflite,
+        graph,
+        ", ".join([made.route, *done]),
+        repairs=made.repairs,
+        learned={graph.main.tensors[i].name: span for i, span in made.learned.items()},
+    )
+
+
+def compared(model: Model, framework: Worker, samples: Sequence[Arrays] | None = None) -> Model:
+    """`model` with what a run of `samples` beside its source has shown in its route and repairs.
+
+    `framework` is the session that it was opened with. Without samples, its example input or
+    seeded random ones are taken. Raises ConversionError when it is more than float rounding.
+    """
+    found = compare(framework, model.tflite, model.graph, model.format, model.source, samples)
+    kind = "samples" if samples is not None else "inputs that are not real"
+    route = (
+        f"{model.route}; within {found.rounding:.2g} of {NAMES[model.format]} on "
+        f"{found.samples} {kind}"
+    )
+    error = found.change or found.rounding  # Some are made on the way, with no original beside.
+    repairs = tuple(replace(r, largest_error=error) for r in model.repairs)
+    return replace(model, route=route, repairs=repairs)
 
 
 def _check_signatures(graph: Graph, source: str, asked: str | None) -> None:
@@ -241,79 +311,6 @@ def check_ports(graph: Graph, source: str) -> None:
                 hint="export the model again",
             )
     refuse_huge(graph, source)
-
-
-def _format(path: Path) -> str:
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            return "saved_model"
-        if (path / "model.tflite").is_file():
-            raise ModelError(
-                f"{path}: a finished bundle, no model", hint=f"open {path / 'model.tflite'}"
-            )
-        raise ModelError(f"{path}: a folder without saved_model.pb is no SavedModel")
-    if path.exists() and not path.is_file():
-        raise ModelError(f"{path}: neither a file nor a folder", hint="check the path")
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as e:
-        raise ModelError(f"{path}: {e.strerror or e}", hint="check the path") from e
-    if head[4:8] == b"TFL3":
-        return "tflite"
-    if head[:4] == b"PK\x03\x04":
-        if path.suffix == ".pt2" or path.suffix == ".pt":
-            raise _unsupported(path, "a PyTorch file")
-        return _agreeing(path, "keras", (".keras",))
-    if head[:8] == b"\x89HDF\r\n\x1a\n":
-        return _agreeing(path, "h5", (".h5", ".hdf5"))
-    if path.suffix == ".onnx":
-        raise _unsupported(path, "an ONNX file")
-    if path.suffix == ".tflite":
-        raise ModelError(
-            f"{path.name}: not a .tflite file (bytes 4 to 7 are {head[4:8]!r}, not b'TFL3')",
-            hint="the file is damaged, or a text page was downloaded in its place",
-        )
-    raise ModelError(
-        f"{path.name}: no model file that edgeq knows (it begins with {head[:8]!r})",
-        hint=f"edgeq opens: {', '.join(_FORMATS.values())}",
-    )
-
-
-def _agreeing(path: Path, form: str, suffixes: tuple[str, ...]) -> str:
-    """`form`, when the name says so too: Keras goes by the name, and must read what was checked."""
-    if path.suffix in suffixes:
-        return form
-    raise ModelError(
-        f"{path.name}: its content is that of a {suffixes[0]} file, its name says otherwise",
-        hint=f"if you trust it, rename it: {path.stem}{suffixes[0]}",
-    )
-
-
-def _unsupported(path: Path, what: str) -> ModelError:
-    return ModelError(
-        f"{path.name}: {what}, which edgeq does not open",
-        hint=f"convert it first; edgeq opens: {', '.join(_FORMATS.values())}",
-    )
-
-
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > MAX_MODEL_BYTES:
-        raise ModelError(f"{path.name}: over 2 GB, too large for a device")
-    return path.read_bytes()
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(os.fsencode(file.relative_to(path).as_posix()) + b"\0")
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    else:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _prepare_tflite(
@@ -410,6 +407,13 @@ def _export(
         return tflite, route, done, offered, failed + [f"repair {line}" for line in rejected]
     assert last is not None
     lines = list(dict.fromkeys(failed))
+    if state := re.search(r"(?:node|op:) '?([^\s']+)/AssignVariableOp", "\n".join(lines)):
+        raise ConversionError(
+            f"{path.name}: layer {state[1]} keeps its state in a variable from one inference to "
+            "the next, which has no integer form",
+            hint="for int8 the repair lstm makes an LSTM one operator; else save the layer with "
+            "stateful=False",
+        )
     raise ConversionError(
         f"{path.name}: no way to a .tflite worked:\n  " + "\n  ".join(lines), hint=last.hint
     )
@@ -421,5 +425,6 @@ def _refuse_dynamic(graph: Graph, source: str) -> None:
             raise ModelError(
                 f"{source}: input {port.name!r} has a dynamic dimension "
                 f"{port.tensor.dynamic_dims[0]}",
-                hint="convert it again with fixed input shapes",
+                hint="convert it again with fixed input shapes; repair batch-of-one fixes a first "
+                "dimension to 1",
             )

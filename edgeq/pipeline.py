@@ -15,16 +15,20 @@ from numpy.typing import NDArray
 from edgeq.calibration import DEFAULT_SAMPLES, Calibration, calibrate, judges, split, thin
 from edgeq.choice import Choice, choose
 from edgeq.conversion import Conversion, convert
+from edgeq.equalization import NAME as EQUALIZATION
 from edgeq.errors import ConversionError, EdgeqError, UsageError
+from edgeq.frameworks import SAMPLES, form_of, framework_session
 from edgeq.graph import Graph
 from edgeq.images import ImageOptions
 from edgeq.integers import find_violations
 from edgeq.isolation import Worker
 from edgeq.lint import Lint
 from edgeq.mending import mended
+from edgeq.mixed import layers_named, mixed
 from edgeq.models import (
     Model,
     check_ports,
+    compared,
     needs_tensorflow,
     open_model,
     tensorflow_session,
@@ -32,7 +36,7 @@ from edgeq.models import (
 )
 from edgeq.ranges import AUTO, method_named
 from edgeq.repairs import KERAS_REPAIRS, Repair, repairs_named
-from edgeq.samples import Samples, open_samples
+from edgeq.samples import Arrays, Samples, open_samples
 from edgeq.schemes import INTEGER_SCHEMES, scheme_named
 
 EVALUATION_SAMPLES = 1000
@@ -109,6 +113,7 @@ def prepare(
     default_scheme: str | None = "int8",
     problems: Callable[[Graph], int] = _not_integer,
     tensorflow: Worker | None = None,
+    int16: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Prepared:
     """Open `source`, calibrate it on `data` and convert it.
@@ -118,12 +123,17 @@ def prepare(
     `tensorflow` is a models.tensorflow_session() to use; without one it is opened when needed.
     Repairs that change a Keras model's function are made where a conversion without them has
     `problems`, a count, and only if there are fewer with them.
+    The layers `int16`, named as for mixed.layers_named, become int16x8 in a network of int8; their
+    ranges are min-max, and channels stay as they are, since both halves share tensors.
     """
     opening, data = opening or Opening(), data or Data()
     wanted = scheme_named(scheme) if scheme else None
     method = method_named(data.calibration_method or AUTO)
+    repairs = opening.repairs - {EQUALIZATION} if int16 else opening.repairs
     with ExitStack() as stack:
-        session = tensorflow
+        session, framework = tensorflow, None
+        if form := form_of(source):
+            framework = stack.enter_context(framework_session(form))
         if session is None and needs_tensorflow(source):
             # Importing takes seconds, so it begins before anything else is looked at.
             session = stack.enter_context(tensorflow_session())
@@ -138,10 +148,12 @@ def prepare(
             repairs=opening.repairs,
             scheme=wanted or default_scheme or "float32",
             tensorflow=session,
+            framework=framework,
         )
         model = opened()
         check_ports(model.graph, model.source)
         wanted = wanted or default_scheme or model.scheme
+        _check_int16(model, wanted, int16)
         if wanted != "float16":
             model = widened(model)
         if scheme is None and model.is_quantized:
@@ -151,11 +163,14 @@ def prepare(
         if session is None and not model.is_quantized and wanted != "float32":
             session = stack.enter_context(tensorflow_session())
         samples, evaluation, unseen = _open_data(model, data)
+        if framework is not None:
+            model = compared(model, framework, _some(samples or evaluation, model.graph))
+            framework.close()
         calibration = choice = None
         if samples is not None and wanted in INTEGER_SCHEMES and not model.is_quantized:
             assert session is not None
             by_name = _some_by_name(samples, model.graph)
-            if any(repair.name in KERAS_REPAIRS for repair in model.repairs):
+            if framework is None and any(r.name in KERAS_REPAIRS for r in model.repairs):
                 model = opened(samples=by_name)  # What was compared on random numbers before.
             quantize = partial(
                 _quantized,
@@ -163,7 +178,7 @@ def prepare(
                 unseen=unseen,
                 scheme=wanted,
                 method=method,
-                repairs=opening.repairs,
+                repairs=repairs,
                 tensorflow=session,
                 progress=progress,
             )
@@ -178,6 +193,10 @@ def prepare(
                 except EdgeqError as e:
                     line = f"repairs {', '.join(model.offered)}: {e.message}"
                     model = replace(model, failed=(*model.failed, line))
+            if int16:
+                parts = convert(model, calibration, "int16x8", repairs=repairs, tensorflow=session)
+                layers = layers_named(model.graph, int16)
+                conversion = mixed(model.graph, conversion, parts, layers)
         else:
             conversion = convert(
                 model, calibration, wanted, repairs=opening.repairs, tensorflow=session
@@ -187,6 +206,12 @@ def prepare(
         evaluation, lint = checked(evaluation, model.graph)
     apart = data.evaluation is not None
     return Prepared(model, conversion, calibration, evaluation, lint if apart else None, choice)
+
+
+def _some(samples: Samples | None, graph: Graph) -> list[Arrays] | None:
+    if samples is None:
+        return None
+    return list(checked(samples.pick(thin(range(len(samples)), SAMPLES)), graph)[0])
 
 
 def _quantized(
@@ -200,8 +225,9 @@ def _quantized(
     tensorflow: Worker,
     progress: Progress | None,
 ) -> tuple[Model, Calibration, Conversion, Choice]:
-    model = mended(model, samples, repairs)
-    calibration = calibrate(model, samples, distributions=method != "minmax", progress=progress)
+    model = mended(model, samples, repairs, scheme)
+    wider = method != "minmax" and not model.learned
+    calibration = calibrate(model, samples, distributions=wider, progress=progress)
     model, conversion, choice = choose(
         model,
         calibration,
@@ -221,6 +247,24 @@ def _some_by_name(samples: Samples, graph: Graph) -> list[dict[str, NDArray[Any]
         {p.name: np.asarray(v) for p, v in zip(graph.inputs, samples.get(i), strict=True)}
         for i in thin(range(len(samples)), COMPARED)
     ]
+
+
+def _check_int16(model: Model, scheme: str, names: Sequence[str]) -> None:
+    """Raise for layers that are asked to be int16 where none can be, or that there are none of."""
+    if not names:
+        return
+    if model.is_quantized and model.scheme != "float16":
+        raise ConversionError(
+            f"{model.source} is quantized already, as {model.scheme}: no layer of it can become "
+            "int16",
+            hint="leave --int16 out, or start from the float model",
+        )
+    if scheme != "int8":
+        raise UsageError(
+            f"--int16 takes single layers of an int8 network to int16; the scheme is {scheme}",
+            hint="leave --int16 or --scheme out; --scheme int16x8 is int16 for all layers",
+        )
+    layers_named(model.graph, names)
 
 
 def _refuse_method(model: Model, scheme: str, method: str) -> None:

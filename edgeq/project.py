@@ -72,8 +72,8 @@ class Project:
 
     `targets` are names or paths, `labels` the classes' names in order, and `output_names` are
     new names by the old or in order, as open_model() takes them. A `scheme` or `engine` of None
-    means the default. `limits` are for edgeq.checking; their baseline's path is as written.
-    `devices` are for edgeq.labs.known_devices.
+    means the default; `int16` are layers as for mixed.layers_named. `limits` are for edgeq.checking;
+    their baseline's path is as written. `devices` are for edgeq.labs.known_devices.
     """
 
     source: Path
@@ -82,6 +82,7 @@ class Project:
     targets: tuple[str, ...] = ()
     output: Path = Path("build")
     scheme: str | None = None
+    int16: tuple[str, ...] = ()
     engine: str | None = None
     labels: tuple[str, ...] = ()
     output_names: Mapping[str, str] | tuple[str, ...] = ()
@@ -103,6 +104,7 @@ class _Document:
     targets: tuple[str, ...] = ()
     output: str = "build"
     scheme: str | None = None
+    int16: tuple[str, ...] = ()
     engine: str | None = None
     labels: tuple[str, ...] | str = ()
     output_names: dict[str, str] | tuple[str, ...] = ()
@@ -151,6 +153,7 @@ def load_project(path: Path) -> Project:
         targets=tuple(str(folder / t) if is_path(t) else t for t in document.targets),
         output=folder / document.output,
         scheme=document.scheme,
+        int16=document.int16,
         engine=document.engine,
         labels=_labels(document.labels, folder, path),
         output_names=document.output_names,

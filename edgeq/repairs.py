@@ -33,16 +33,16 @@ REPAIRS: dict[str, str] = {
     # Of a .tflite, by flatbuffer_repairs and models.
     "batch-of-one": "a .tflite's dynamic first dimension fixed to 1",
     "conv3d": "CONV_3D written as CONV_2D over the frames",
-    "identity": "RESHAPE, TRANSPOSE, CAST, SLICE, PAD that change nothing taken out, pairs made one",
+    "identity": "operators that change nothing taken out, pairs of RESHAPE or TRANSPOSE made one",
+    "int16": "HARD_SWISH, PRELU, SQUARED_DIFFERENCE written in others, for int16x8",
     "islands": "float operators that the quantizer left made integer, where there is a kernel",
     "pad": "PAD moved into the convolution or pooling behind it",
     "products": "NEG and SQUARE written as MUL",
     "signature": "a .tflite without a signature given one",
     "tile": "TILE written as RESIZE_NEAREST_NEIGHBOR or CONCATENATION",
     "transpose": "TRANSPOSE of more than four dimensions written with fewer",
-    # Of a float .tflite, by equalization.
-    "equalization": "channels scaled between layers, so that all use the steps they share, if that "
-    "is measured to help",
+    # Of channels and their factors, by equalization.
+    "equalization": "channels scaled between layers to use the steps they share, if that helps",
 }
 """What each does, in a line, by name."""
 

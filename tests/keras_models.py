@@ -47,6 +47,28 @@ def digits(folder: Path) -> None:
     np.savez(folder / "test.npz", image=x[1200:], labels=y[1200:])
 
 
+def learned(folder: Path) -> None:
+    """What a quantization-aware training leaves: FakeQuant nodes, here after input, ReLU, pooling
+    and on the weights of each output channel."""
+    random = np.random.default_rng(0)
+    weights = tf.Variable((random.standard_normal((3, 3, 3, 4)) * 0.1).astype(np.float32))
+    fake = tf.quantization.fake_quant_with_min_max_vars
+    each = tf.quantization.fake_quant_with_min_max_vars_per_channel
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3], tf.float32, name="image")])
+    def serve(image):
+        kernel = each(weights, [-0.5] * 4, [0.5] * 4, narrow_range=True)
+        x = tf.nn.relu(tf.nn.conv2d(fake(image, -2.0, 2.0), kernel, 1, "SAME"))
+        return {"scores": fake(tf.nn.avg_pool2d(fake(x, 0.0, 3.0), 2, 2, "VALID"), 0.0, 3.0)}
+
+    module = tf.Module()
+    module.weights, module.serve = weights, serve
+    tf.saved_model.save(module, folder / "learned", signatures=serve)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "learned"))
+    (folder / "learned.tflite").write_bytes(converter.convert())
+    np.save(folder / "learned.npy", random.uniform(-1, 1, (60, 8, 8, 3)).astype(np.float32))
+
+
 class Initializer(tf.saved_model.experimental.TrackableResource):
     """Writes a file when the model that has it is loaded."""
 
@@ -300,6 +322,7 @@ def networks() -> dict[str, keras.Model]:
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     digits(folder)
+    learned(folder)
     pair(folder)
     hostile(folder)
     reading(folder)

@@ -38,7 +38,7 @@ def test_sizes_tells_weights_scales_code_and_the_rest_apart(tiny_model, tmp_path
     # bias for each; 5 bytes a channel of the convolution, and 5 for the one scale of the dense
     # layer.
     assert sizes["weights"] == 4 * 12 + 3 * 256 + 4 * (4 + 3)
-    assert sizes["scales"] == 5 * 4 + 5
+    assert sizes["scales"] == 4 * 4 + 5
     assert sizes["flash"] == sum(sizes[k] for k in ("weights", "scales", "tables", "code"))
     assert sizes["beside"] == sizes["flash"] - sizes["weights"]
     assert 1000 < sizes["code"] < 16000 and 0 < sizes["tables"] < 4000

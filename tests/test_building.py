@@ -372,6 +372,7 @@ def test_what_is_printed_of_a_model_is_short(tiny_model):
 def test_allow_float_takes_an_island_where_the_target_can(keras_folder, tmp_path):
     arguments = dict(
         data=edgeq.Data(calibration=np.random.default_rng(0).standard_normal((60, 8, 8, 3))),
+        opening=edgeq.Opening(repairs=frozenset()),
         output=tmp_path,
     )
     host = [edgeq.load_target("host")]

@@ -11,6 +11,7 @@ import pytest
 from make_model import Maker, convolution, schema
 
 import edgeq.calibration
+import edgeq.choice
 from edgeq.biases import with_corrected_biases
 from edgeq.calibration import calibrate, judges, split
 from edgeq.choice import choose
@@ -18,11 +19,12 @@ from edgeq.cli import run
 from edgeq.conversion import convert
 from edgeq.errors import UsageError
 from edgeq.interpreters import litert
+from edgeq.judging import Measured, gain_db, objection
 from edgeq.models import open_model
 from edgeq.ranges import AUTO, BINS, METHODS, Histogram, method_named, ranges_by
 from edgeq.samples import open_samples
 from edgeq.tflite import read_graph
-from edgeq.verification import measure_fidelity
+from edgeq.verification import Fidelity, measure_fidelity
 from edgeq.workers.histograms import Histograms
 
 RANDOM = np.random.default_rng(3)
@@ -117,7 +119,7 @@ def test_with_outliers_percentiles_beat_min_max_and_are_kept(chosen):
 def test_where_min_max_is_best_it_stays(chosen, tensorflow):
     model, made, choice = chosen("even")
     assert (choice.method, choice.bias_correction) == ("minmax", False)
-    assert set(levels(choice)) == set(METHODS)
+    assert set(levels(choice)) >= set(METHODS)
     assert levels(choice)["percentile-99.9"] <= levels(choice)["minmax"] + 0.5
     plain = calibrate(model, split(open_samples(NETWORKS["even"][1], model.graph.inputs))[0])
     assert made.tflite == convert(model, plain, tensorflow=tensorflow).tflite
@@ -139,6 +141,16 @@ def test_biases_are_corrected_where_that_helps(scheme, chosen):
     assert choice.bias_correction
     assert found[f"{choice.method} + bias correction"] > found[choice.method] + 0.5
     assert not any(t.failed for t in choice.trials)
+
+
+def test_biases_are_measured_in_a_small_network_and_computed_in_a_large_one(chosen, monkeypatch):
+    found = {}
+    for work in (0, edgeq.choice.CORRECTION_WORK):
+        monkeypatch.setattr(edgeq.choice, "CORRECTION_WORK", work)
+        _, made, choice = chosen.__wrapped__("offset")
+        assert choice.bias_correction
+        found[work] = made.tflite
+    assert len(set(found.values())) == 2
 
 
 def test_a_correction_changes_biases_and_nothing_else(chosen):
@@ -185,6 +197,91 @@ def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
             + [m.tobytes() for m in seen.means.values()]
         )
     assert found[0] == found[1]
+
+
+# --- What decides ------------------------------------------------------------------------------
+
+
+def measured(noise, right=None):
+    """Of one output with a signal of 1 in each sample."""
+    noise = np.asarray(noise, np.float64)[None]
+    fidelity = (Fidelity("y", noise.size, None, 0.0, None),)
+    return Measured(fidelity, np.ones_like(noise), noise, right)
+
+
+def test_a_gain_must_be_large_and_beyond_chance():
+    base = np.full(100, 0.01)
+    assert objection(measured(base), measured(base / 2)) is None
+    assert "less than 0.5 dB" in objection(measured(base), measured(base / 1.1))
+    assert "less than 0.5 dB" in objection(measured(base), measured(base * 2))
+    lucky = base.copy()
+    lucky[7] = 1  # All of the gain is in one sample.
+    assert "within chance" in objection(measured(lucky), measured(base))
+    gain, error = gain_db(measured(base), measured(base / 2))
+    assert gain == pytest.approx(3.01, abs=0.01) and error == pytest.approx(0, abs=1e-6)
+
+
+def test_the_standard_error_is_that_of_other_samples():
+    """Gains on many sets of samples from one distribution spread as each set says by itself."""
+    random = np.random.default_rng(0)
+    gains, errors = [], []
+    for _ in range(400):
+        shared = random.gamma(1, 1, 100)
+        a, b = (shared * random.gamma(3, 1 / 3, 100) for _ in range(2))
+        gain, error = gain_db(measured(a), measured(b))
+        gains.append(gain)
+        errors.append(error)
+    assert np.std(gains) == pytest.approx(np.mean(errors), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "vetoed"),
+    [(0, 0, False), (2, 0, False), (3, 0, True), (6, 2, True), (5, 3, False), (0, 9, False)],
+)
+def test_answers_veto_where_chance_does_not_explain_them(lost, won, vetoed):
+    before, after = np.ones(100, bool), np.ones(100, bool)
+    after[:lost] = False
+    before[lost : lost + won] = False
+    base = np.full(100, 0.01)
+    why = objection(measured(base, before), measured(base / 4, after))
+    assert (why is not None) == vetoed
+    assert not vetoed or why == f"{lost} answers turn wrong and {won} right"
+
+
+def test_a_worse_output_is_an_objection():
+    fidelity = tuple(Fidelity(n, 10, None, 0.0, None) for n in ("a", "b"))
+    signal = np.ones((2, 10))
+    before = Measured(fidelity, signal, np.stack([signal[0] * 0.1, signal[0] * 0.001]), None)
+    after = Measured(fidelity, signal, np.stack([signal[0] * 0.05, signal[0] * 0.002]), None)
+    assert objection(before, after) == "loses 3.0 dB in output b"
+
+
+def classifier() -> bytes:
+    """float32 64 -> dense 8 -> softmax so sharp that nearly all probabilities are 0 or 1."""
+    m = Maker()
+    x, h, y = m.tensor("x", (1, 64)), m.tensor("h", (1, 8)), m.tensor("y", (1, 8))
+    weights = 9 * np.random.default_rng(1).standard_normal((8, 64))
+    w, b = m.tensor("w", (8, 64), data=weights), m.tensor("b", (8,), data=np.arange(8))
+    m.op("FULLY_CONNECTED", [x, w, b], [h], schema.FullyConnectedOptionsT())
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    m.op("SOFTMAX", [h], [y], options)
+    return m.bytes([x], [y])
+
+
+def test_what_a_softmax_reads_is_compared(tmp_path, tensorflow):
+    (tmp_path / "net.tflite").write_bytes(classifier())
+    model = open_model(tmp_path / "net.tflite")
+    data = np.random.default_rng(2).uniform(0.9, 1.1, (120, 64)).astype(np.float32)
+    data[5, 3] = 300
+    samples = open_samples(data, model.graph.inputs)
+    calibration = calibrate(model, split(samples)[0], distributions=True)
+    _, made, choice = choose(model, calibration, "int8", judges(samples), tensorflow=tensorflow)
+    assert choice.before_softmax and choice.facts()["before_softmax"]
+    found = levels(choice)
+    assert choice.way.method == "percentile-99.9"
+    assert found[choice.way.name] > found["minmax"] + 5
+    assert [op.name for op in made.graph.main.ops][-1] == "SOFTMAX"
 
 
 # --- Ranges of one tensor ----------------------------------------------------------------------

@@ -165,7 +165,7 @@ def test_recurrent_loops_are_refused_by_operator(name, keras_folder, tensorflow)
 def test_a_float_island_is_found_with_its_operator(keras_folder, tensorflow):
     model = open_model(keras_folder / "elu.keras", tensorflow=tensorflow)
     calibration = calibrate(model, real_samples(model.graph))
-    conversion = convert(model, calibration, tensorflow=tensorflow)
+    conversion = convert(model, calibration, repairs=frozenset(), tensorflow=tensorflow)
     assert {v.op_name for v in find_violations(conversion.graph)} == {
         "DEQUANTIZE",
         "ELU",

@@ -34,6 +34,7 @@ name = "digits"
 model = "models/digits.keras"
 targets = ["rpi", "./boards/mine.toml", "other.toml", "/opt/lab/board.toml"]
 output = "out"
+int16 = ["dense"]
 scheme = "int16x8"
 engine = "tflm"
 labels = ["zero", " one "]

@@ -16,6 +16,9 @@ from edgeq import __version__
 COMMANDS = {
     "init": "Write a commented edgeq.toml for a model.",
     "build": "Convert a model to integers, prove it, and write a bundle for each target.",
+    "tune": "Try precisions layer by layer: accuracy against flash, RAM and latency.",
+    "prune": "Remove the channels of a Keras model that matter least, and fine-tune it.",
+    "distill": "Train a small Keras model on the answers of a large one.",
     "bench": "Check a bundle's outputs, then measure its latency.",
     "flash": "Write a bundle's firmware to its board.",
     "devices": "List what is connected: serial ports, phones, ssh hosts, and what to do next.",

@@ -15,6 +15,7 @@ from edgeq.cli.destinations import check_destinations
 from edgeq.cli.options import data_options, gather, model_options, project_option, repair_options
 from edgeq.documents import encode
 from edgeq.errors import UsageError
+from edgeq.mixed import layer_name
 from edgeq.pipeline import EVALUATION_SAMPLES
 from edgeq.project import EvaluationSettings
 from edgeq.repairs import Repair
@@ -38,6 +39,12 @@ from edgeq.verification import Gates, LayerError, MissedGate, Verification
     "--recipe",
     metavar="SCHEME",
     help="int8 (default), int16x8, dynamic, float16 or float32; LiteRT's recipe names too.",
+)
+@click.option(
+    "--int16",
+    multiple=True,
+    metavar="LAYER",
+    help="With int8: this layer's activations in int16. May be repeated; see edgeq tune.",
 )
 @click.option("--engine", help="Which of the target's engines runs it.")
 @data_options
@@ -80,6 +87,7 @@ def command(
     targets: tuple[str, ...],
     output: str | None,
     scheme: str | None,
+    int16: tuple[str, ...],
     engine: str | None,
     evaluation_data: str | None,
     evaluation_samples: int | None,
@@ -94,8 +102,9 @@ def command(
 ) -> None:
     """Convert MODEL to integers, prove it, and write a bundle for each target.
 
-    MODEL is a .keras, .h5, SavedModel folder or .tflite. Without it, edgeq.toml in this folder
-    or above says what to build; `edgeq init MODEL` writes one.
+    MODEL is a .keras, .h5, SavedModel folder, .tflite, .onnx, .pt2 or net.py:make (a function
+    that makes a PyTorch module). Without it, edgeq.toml in this folder or above says what to
+    build; `edgeq init MODEL` writes one.
 
     \b
     edgeq build net.keras --target rpi --calibration-data samples.npz
@@ -116,6 +125,7 @@ def command(
     arguments: dict[str, Any] = dict(
         output=output or (project.output if project else "build"),
         scheme=scheme or (project.scheme if project else None),
+        int16=int16 or (project.int16 if project and scheme is None else ()),
         engine=engine or (project.engine if project else None),
         opening=request.opening,
         data=request.data,
@@ -160,6 +170,8 @@ def _show(built: list[Built]) -> None:
         f"{model.source} → {conversion.scheme}, {console.human_bytes(len(conversion.tflite))}"
         f" ({model.route}; {conversion.route})"
     )
+    if conversion.int16:
+        console.say(f"  in int16: {', '.join(map(layer_name, conversion.int16))}")
     for failure in (*model.failed, *conversion.failed):
         console.warn(f"a way that did not work: {failure}")
     for repair in prepared.repairs:
@@ -278,6 +290,7 @@ def _facts(built: Built) -> dict[str, Any]:
         "engine": built.engine,
         "folder": str(built.folder),
         "scheme": built.prepared.conversion.scheme,
+        "int16": list(built.prepared.conversion.int16),
         "bytes": len(built.prepared.conversion.tflite),
         "repairs": [encode(repair) for repair in built.prepared.repairs],
         "calibration": built.prepared.choice and built.prepared.choice.facts(),

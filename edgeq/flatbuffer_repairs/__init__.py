@@ -16,6 +16,7 @@ from edgeq.flatbuffer_repairs.paddings import absorb_paddings
 from edgeq.flatbuffer_repairs.products import write_products
 from edgeq.flatbuffer_repairs.tiles import lower_tiles
 from edgeq.flatbuffer_repairs.transposes import lower_transposes
+from edgeq.flatbuffer_repairs.wide import write_for_int16
 from edgeq.repairs import Repair
 from edgeq.tflite.editing import Editor
 from edgeq.tflite.writer import damage_refused
@@ -23,15 +24,20 @@ from edgeq.tflite.writer import damage_refused
 
 @dataclass(frozen=True)
 class FloatPass:
-    """`change` edits the model and returns the layers that it changed; `what` it did to them."""
+    """`change` edits the model and returns the layers that it changed; `what` it did to them.
+
+    `scheme` is the one that it is for, None where it is for every integer scheme.
+    """
 
     change: Callable[[Editor], list[str]]
     what: str
+    scheme: str | None = None
 
 
 FLOAT_PASSES: dict[str, FloatPass] = {
     "conv3d": FloatPass(lower_convolutions, "CONV_3D written as CONV_2D over the frames"),
     "products": FloatPass(write_products, "NEG and SQUARE written as MUL"),
+    "int16": FloatPass(write_for_int16, "written in operators that have an int16 form", "int16x8"),
     "tile": FloatPass(
         lower_tiles, "TILE written as RESIZE_NEAREST_NEIGHBOR where it enlarges, else CONCATENATION"
     ),

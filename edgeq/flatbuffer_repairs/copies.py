@@ -47,8 +47,10 @@ def _simplify(editor: Editor, op: Any) -> list[str]:
         if _moves_ones(editor, op):
             _reshape(editor, op, sources[0], made[0])
             return [layer]
-        first, second = (editor.constant(editor.inputs(o)[1]) for o in (before, op) if o)
-        if editor.operator(before) == "TRANSPOSE" and first is not None and second is not None:
+        if editor.operator(before) != "TRANSPOSE":
+            return []
+        first, second = (editor.constant(editor.inputs(o)[1]) for o in (before, op))
+        if first is not None and second is not None:
             both = editor.add_constant(f"{layer}/perm", first[second].astype(np.int32))
             op.inputs = np.array([editor.inputs(before)[0], both], np.int32)
             return [layer]

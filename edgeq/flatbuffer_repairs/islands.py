@@ -15,7 +15,7 @@ from edgeq.tflite.editing import Editor
 from edgeq.tflite.writer import damage_refused
 
 _OWN_SCALE = {
-    "ABS": 2, "ADD": 2, "ELU": 1, "LEAKY_RELU": 2, "MUL": 2, "PRELU": 1, "RELU": 2, "RELU6": 2,
+    "ABS": 2, "ADD": 2, "ELU": 1, "LEAKY_RELU": 2, "MUL": 2, "PRELU": 1, "RELU": 2,
     "SQUARED_DIFFERENCE": 2, "SUB": 2,
 }  # fmt: skip
 """Operators whose kernels rescale, and the version that takes int8
@@ -27,8 +27,9 @@ _SAME_SCALE = {
 }  # fmt: skip
 """Those that hand their input's numbers on, so that the output has its scale."""
 
-_ALIKE = {"MAXIMUM": 2, "MINIMUM": 2}
-"""Those that compare: both inputs have the output's scale."""
+_ALIKE = {"MAXIMUM": 2, "MINIMUM": 2, "RELU6": 2}
+"""Those that compare and do not rescale (RELU6 does in LiteRT, not in TensorFlow Lite Micro): their
+inputs have the output's scale."""
 
 _VERSIONS = _OWN_SCALE | _SAME_SCALE | _ALIKE
 

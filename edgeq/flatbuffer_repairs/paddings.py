@@ -49,6 +49,7 @@ def absorb_paddings(editor: Editor) -> list[str]:
 
 def _is_same(editor: Editor, op: Any, shape: tuple[int, ...], around: np.ndarray) -> bool:
     options = op.builtinOptions
+    windows: tuple[int, ...]
     strides = (options.strideH, options.strideW)
     if editor.operator(op) == "MAX_POOL_2D":
         windows, dilations = (options.filterHeight, options.filterWidth), (1, 1)
@@ -62,11 +63,8 @@ def _is_same(editor: Editor, op: Any, shape: tuple[int, ...], around: np.ndarray
         reach = (windows[i] - 1) * dilations[i] + 1
         steps = -(-size // stride)
         total = max((steps - 1) * stride + reach - size, 0)
-        if (
-            not valid
-            or made[i] != steps
-            or tuple(around[1 + i]) != (total // 2, total - total // 2)
-        ):
+        halves = (total // 2, total - total // 2)
+        if not valid or made[i] != steps or tuple(around[1 + i]) != halves:
             return False
     return True
 

@@ -1,7 +1,7 @@
 """NEG and SQUARE as MUL.
 
 TensorFlow's quantizer leaves both float, and TensorFlow Lite Micro has neither for integers.
-LayerNormalization and attention make the first, GroupNormalization and UnitNormalization the second.
+LayerNormalization makes the first, GroupNormalization both, UnitNormalization the second.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ def lower_tiles(editor: Editor) -> list[str]:
 def _enlarge(editor: Editor, last: Any) -> list[str]:
     """`last` is the RESHAPE that ends an enlargement of (1, H, W, C)."""
     chain = [last]
-    for wanted in ("TILE", "RESHAPE", "TILE", "RESHAPE"):
+    for operator in ("TILE", "RESHAPE", "TILE", "RESHAPE"):
         before = editor.maker(editor.inputs(chain[-1])[0])
-        if before is None or editor.operator(before) != wanted:
+        if before is None or editor.operator(before) != operator:
             return []
         chain.append(before)
     _, columns, _, rows, _ = chain

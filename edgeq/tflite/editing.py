@@ -32,7 +32,6 @@ class Editor:
         self._name = name
         self._graph = self._model.subgraphs[0]
         self._graph.operators = list(self._graph.operators or [])
-        self._types = {code: kind for kind, code in self._type_codes().items()}
 
     @property
     def ops(self) -> list[Any]:
@@ -77,11 +76,18 @@ class Editor:
     def name_of(self, tensor: int) -> str:
         return (self._graph.tensors[tensor].name or b"").decode(errors="replace")
 
+    def rename(self, tensor: int, name: str) -> None:
+        self._graph.tensors[tensor].name = name.encode()
+
+    def drop_metadata(self, name: bytes) -> None:
+        """Take out the entries that are called so."""
+        self._model.metadata = [m for m in self._model.metadata or [] if m.name != name]
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(indexes(self._graph.tensors[tensor].shape))
 
     def dtype(self, tensor: int) -> str:
-        return self._types[int(self._graph.tensors[tensor].type)]
+        return opcodes.TENSOR_TYPES[int(self._graph.tensors[tensor].type)]
 
     def is_fixed(self, *tensors: int) -> bool:
         """Whether all have shapes that are known, the first dimension too."""
@@ -106,6 +112,14 @@ class Editor:
         no_zero = zero_points is None or len(zero_points) == 0
         return float(found.scale[0]), 0 if no_zero else int(zero_points[0])
 
+    def scales(self, tensor: int) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+        """(Scales, zero points, the dimension that has one of each) of a quantized tensor."""
+        found = self._graph.tensors[tensor].quantization
+        scales = np.array(found.scale, np.float64)
+        zeros = found.zeroPoint
+        filled = np.zeros(len(scales), np.int64) if zeros is None else np.array(zeros, np.int64)
+        return scales, filled, int(found.quantizedDimension)
+
     def add_tensor(
         self,
         name: str,
@@ -118,7 +132,7 @@ class Editor:
         made = self.schema.TensorT()
         made.name = name.encode()
         made.shape = np.array(shape, np.int32)
-        made.type = self._type_codes()[dtype]
+        made.type = opcodes.TENSOR_TYPES.index(dtype)
         if scale is not None:
             made.quantization = self.schema.QuantizationParametersT()
             made.quantization.scale = np.array([scale[0]], np.float32)
@@ -270,6 +284,3 @@ class Editor:
         made.version = version
         self._model.operatorCodes.append(made)
         return len(self._model.operatorCodes) - 1
-
-    def _type_codes(self) -> dict[str, int]:
-        return {kind: code for code, kind in enumerate(opcodes.TENSOR_TYPES)}

@@ -29,7 +29,7 @@ def read_graph(data: bytes, name: str = "model") -> Graph:
     if len(data) < 8 or data[4:8] != MAGIC:
         raise ModelError(
             f"{name}: not a .tflite file (bytes 4 to 7 are {data[4:8]!r}, not {MAGIC!r})",
-            hint="edgeq opens .keras, .h5, SavedModel folders and .tflite",
+            hint="edgeq opens .keras, .h5, SavedModel folders, .tflite, .onnx and .pt2",
         )
     file = File(data, name)
     return _Reader(file, file.root()).graph()

@@ -29,11 +29,18 @@ class DataFile:
         """Run the file as a script of its own folder would run, and call the function."""
         self._own(self._open)
 
+    def value(self) -> Any:
+        """What the function returns, as it is: for use in this process."""
+        return self._own(self._called)
+
     def next(self) -> Any:
         """What it yields next, as arrays (one, a list, or by name); None at its end."""
         return self._own(self._next)
 
     def _open(self) -> None:
+        self._values = iter(self._called())
+
+    def _called(self) -> Any:
         sys.path.insert(0, str(self._path.parent.resolve()))
         found = runpy.run_path(str(self._path), run_name=f"edgeq_data_{self._path.stem}")
         chosen = next((found[n] for n in self._functions if callable(found.get(n))), None)
@@ -42,7 +49,7 @@ class DataFile:
                 f"{self._path.name}: no function {' or '.join(f'{n}()' for n in self._functions)}",
                 hint="write a generator that yields one list of arrays a sample",
             )
-        self._values = iter(chosen())
+        return chosen()
 
     def _next(self) -> Any:
         for value in self._values:

@@ -125,19 +125,23 @@ def invoke(interpreter: Interpreter) -> None:
 
 
 class Bench:
-    """One model after the other, in the same process, with the fast kernels."""
+    """One model after the other, in the same process."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._network: Network | None = None
 
-    def open(self, tflite: bytes) -> None:
+    def open(self, tflite: bytes, kernels: str = "fast", all_tensors: bool = False) -> None:
         self._network = None
-        self._network = Network(tflite, "fast", self._threads)
+        self._network = Network(tflite, kernels, self._threads, all_tensors)
 
     def run(self, batch: Sequence[Arrays]) -> list[Arrays]:
         assert self._network is not None
         return self._network.run(batch)
+
+    def tensors(self, batch: Sequence[Arrays], indexes: Sequence[int]) -> list[Arrays]:
+        assert self._network is not None
+        return self._network.tensors(batch, indexes)
 
 
 class Ranges:

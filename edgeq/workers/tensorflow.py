@@ -111,13 +111,14 @@ class Session:
 # --- Opening -----------------------------------------------------------------------------------
 
 
-def _load_keras(
-    path: Path, form: str, input_shapes: Mapping[str, Sequence[int]], allow_lambda: bool
-) -> tuple[Any, list[Any]]:
-    """The model, and its inputs with static shapes."""
+def load_keras(path: Path, form: str, allow_lambda: bool = False, compiled: bool = False) -> Any:
+    """The Keras model at `path`, a "keras" or "h5" file, with inputs; code in it is refused.
+
+    `compiled` brings its loss and optimizer, too, where it was saved with them.
+    """
     _refuse_code(_config_of(path, form), path.name, allow_lambda)
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda)
+        model = keras.saving.load_model(path, compile=compiled, safe_mode=not allow_lambda)
     except Exception as e:
         raise _loading_error(path.name, e) from e
     if not getattr(model, "inputs", None):
@@ -125,6 +126,14 @@ def _load_keras(
             f"{path.name}: the model has no input shape yet",
             hint="begin it with keras.Input(shape=...), or call it once on data, and save it again",
         )
+    return model
+
+
+def _load_keras(
+    path: Path, form: str, input_shapes: Mapping[str, Sequence[int]], allow_lambda: bool
+) -> tuple[Any, list[Any]]:
+    """The model, and its inputs with static shapes."""
+    model = load_keras(path, form, allow_lambda)
     _refuse_unused_shapes(input_shapes, [t.name for t in model.inputs])
     return model, _specs(model, input_shapes)
 

@@ -29,6 +29,12 @@ def load() -> tuple[np.ndarray, ...]:
     )  # fmt: skip
 
 
+def dataset() -> tuple[np.ndarray, np.ndarray]:
+    """What it is trained on, for `edgeq prune` and `edgeq distill`."""
+    x, _, y, _ = load()
+    return x, y
+
+
 def network() -> keras.Model:
     return keras.Sequential(
         [

@@ -7,7 +7,9 @@
 #ifndef EQ_CONV_DSP_H_
 #define EQ_CONV_DSP_H_
 
+#include "eq_blocks.h"
 #include "eq_channels.h"
+#include "eq_lines.h"
 #include "eq_window.h"
 
 #ifdef __cplusplus
@@ -64,6 +66,26 @@ void eq_conv_s8_dsp(const eq_conv_s8_dsp_t* p, const int8_t* input, int8_t* scra
                     int8_t* output);
 
 typedef struct {
+    eq_window_t window; /* of dilation_width 1 */
+    int32_t batches;
+    int32_t output_height;
+    int32_t output_width;
+    int32_t row;       /* bytes of a padded row of the image, or 0 where it is read where it lies */
+    int32_t rows;      /* that are kept */
+    int32_t row_fours; /* values of one row of the kernel, in fours */
+    int32_t has_rest;  /* whether each has one more, which together are the last four */
+    eq_blocks_t blocks;
+} eq_conv_blocks_s8_dsp_t;
+
+/* CONV_2D of one group, two pixels at a time. `scratch`, aligned to 4, holds the values of both,
+ * 16 bytes for each of blocks.fours, and `rows` * `row` bytes: a ring of rows of the image with its
+ * padding, each read once. It has all that an output sees, and where the output's width is odd,
+ * what the first one of the next row sees.
+ */
+void eq_conv_blocks_s8_dsp(const eq_conv_blocks_s8_dsp_t* p, const int8_t* input, void* scratch,
+                           int8_t* output);
+
+typedef struct {
     int32_t rows;
     int32_t input_channels;
     int32_t output_channels;
@@ -76,6 +98,51 @@ typedef struct {
  */
 void eq_fully_connected_s8_dsp(const eq_fully_connected_s8_dsp_t* p, const int8_t* input,
                                int8_t* scratch, int8_t* output);
+
+typedef struct {
+    int32_t rows;
+    int32_t input_channels;
+    eq_blocks_t blocks;
+} eq_fully_connected_blocks_s8_dsp_t;
+
+/* FULLY_CONNECTED, two channels at a time. `scratch`, aligned to 4, holds a row of the input, 8
+ * bytes for each of blocks.fours. In place: output may be input, of one row.
+ */
+void eq_fully_connected_blocks_s8_dsp(const eq_fully_connected_blocks_s8_dsp_t* p,
+                                      const int8_t* input, void* scratch, int8_t* output);
+
+/* A direction over the image: `input` pixels, `input_step` bytes apart, of which the first output
+ * sees the first `padding` outside; `output` outputs, `output_step` bytes apart.
+ */
+typedef struct {
+    int32_t input;
+    int32_t output;
+    int32_t padding; /* 0 or 1 */
+    int32_t input_step;
+    int32_t output_step;
+} eq_direction_t;
+
+typedef struct {
+    eq_direction_t along;  /* the lines of eq_lines.h */
+    eq_direction_t across; /* them */
+    int32_t batches;
+    int32_t channels;   /* at least 4 */
+    int32_t input_size; /* bytes of an image */
+    int32_t output_size;
+    int32_t stride;
+    int32_t lines; /* of outputs that are computed at a time */
+    int32_t zero_point;
+    eq_lines_fn* run;
+    const int32_t* packed; /* of each channel: three words of weights, bias, multiplier */
+} eq_depthwise_conv_3x3_s8_dsp_t;
+
+/* DEPTHWISE_CONV_2D with kernels of 3x3, strides of 1 or 2, no dilation and one output channel for
+ * each input channel. `scratch`, aligned to 4, holds the repacked image of four channels: for two
+ * neighbours in all lines that `lines` of outputs see, 16 bytes each. Four channels at `lines`
+ * lines of outputs are written when they were read, and no others.
+ */
+void eq_depthwise_conv_3x3_s8_dsp(const eq_depthwise_conv_3x3_s8_dsp_t* p, const int8_t* input,
+                                  void* scratch, int8_t* output);
 
 typedef struct {
     eq_window_t window;

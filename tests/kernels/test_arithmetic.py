@@ -148,3 +148,24 @@ def test_what_is_refused(
     m.op(name, [a, b], [y], options(OPTIONS[name]), version=2)
     with pytest.raises(DoesNotFit, match=reason):
         compile_graph(export_of(m.bytes([a, b], [y])))
+
+
+def test_addition_by_two_multiplications(tmp_path: Path) -> None:
+    """On cores with DSP, of one shape; every pair of values is among the inputs."""
+    batch = Batch()
+    random = np.random.default_rng(3)
+    for case in range(24):
+        scales = random.uniform(0.01, 0.2, 2)
+        after = float(scales.max() * random.uniform(0.6, 3))
+        points = random.choice([-128, -3, 0, 17, 127], 3)
+        activation = ACTIVATIONS.RELU if case % 2 else ACTIVATIONS.NONE
+        shapes = ((1, 64 + case % 5, 1000), (1, 64 + case % 5, 1000))
+        binary(
+            batch, "ADD", np.int8, shapes, scales=(*map(float, scales), after),
+            zero_points=[int(p) for p in points[:2]] + [-128 if case % 2 else int(points[2])],
+            activation=activation,
+        )  # fmt: skip
+    for shapes in SHAPES:
+        binary(batch, "ADD", np.int8, shapes)
+    compiled = batch.check(tmp_path, samples=1, core="cortex-m4")
+    assert "eq_add_flat_s8_dsp.c" in compiled.sources

@@ -288,15 +288,69 @@ def test_weights_at_their_limits(tmp_path: Path, core: str | None, low: int) -> 
 @pytest.mark.parametrize(("core", "is_dsp"), [("cortex-m3", False), ("cortex-m33", True)])
 def test_a_core_has_its_own_kernels(tmp_path: Path, core: str, is_dsp: bool) -> None:
     batch = Batch()
-    scales = (0.02, 1.0)
-    conv(batch, (1, 4, 4, 5), (3, 3), 6, scales=scales)
-    conv(batch, (1, 4, 4, 6), (3, 3), 6, depthwise=True, scales=scales)
-    fully_connected(batch, (1,), 7, 3, scales=scales)
-    kernels = {f"eq_{name}_s8" for name in ("conv", "depthwise_conv", "fully_connected")}
+    values = dict(scales=(0.02, 1.0), activation=RELU, zero_points=(3, -128))
+    conv(batch, (1, 4, 4, 5), (3, 3), 6, **values)
+    conv(batch, (1, 5, 5, 6), (3, 3), 6, depthwise=True, **values)
+    conv(batch, (1, 4, 4, 6), (4, 3), 6, depthwise=True, **values)
+    conv(batch, (1, 4, 4, 4), (3, 3), 6, groups=2, **values)
+    fully_connected(batch, (1,), 7, 3, **values)
+    fully_connected(batch, (1,), 300, 3, **values)
     sources = set(batch.check(tmp_path, core=core).sources)
+    kernels = {f"eq_{name}_s8" for name in ("conv", "depthwise_conv", "fully_connected")}
+    shapes = {f"eq_{name}_blocks_s8_dsp.c" for name in ("conv", "fully_connected")}
+    shapes.add("eq_depthwise_conv_3x3_s8_dsp.c")
     assert (
-        {f"{name}_dsp.c" for name in kernels} <= sources
+        {f"{name}_dsp.c" for name in kernels} | shapes <= sources
         if is_dsp
         else not any("_dsp" in source for source in sources)
     )
     assert {f"{name}.c" for name in kernels}.isdisjoint(sources) == is_dsp
+
+
+def lines(batch: Batch, **values: object) -> None:
+    """Depthwise 3x3 of every length of a line, odd and even, one and all, both strides."""
+    for size in range(1, 13):
+        for stride in (1, 2):
+            for padding in (SAME, VALID) if size >= 3 else (SAME,):
+                depth = 4 + size % 5
+                shapes = ((1, size, 3 + size % 4, depth), (1, 3 + size % 3, size, depth))
+                for shape in shapes:
+                    conv(
+                        batch, shape, (3, 3), depth, depthwise=True, padding=padding,
+                        strides=(stride, stride), **values,
+                    )  # fmt: skip
+
+
+@pytest.mark.parametrize("zero_points", [(-128, -128), (5, -128), (127, -128), (-128, 3)])
+def test_depthwise_3x3(tmp_path: Path, zero_points: tuple[int, int]) -> None:
+    batch = Batch()
+    lines(batch, activation=RELU, zero_points=zero_points, scales=(0.02, 0.2))
+    # In parts, and over its input where that may be.
+    for stride in (1, 2):
+        conv(
+            batch, (2, 33, 40, 9), (3, 3), 9, depthwise=True, strides=(stride, stride),
+            activation=RELU, zero_points=zero_points, scales=(0.02, 0.2),
+        )  # fmt: skip
+    sources = batch.check(tmp_path, samples=3, core="cortex-m4").sources
+    assert "eq_depthwise_conv_3x3_s8_dsp.c" in sources or zero_points[1] != -128
+
+
+@pytest.mark.parametrize("zero_points", [(-128, -128), (5, 9)])
+def test_blocks(tmp_path: Path, zero_points: tuple[int, int]) -> None:
+    """One pixel left, one channel left, a four left; rows of the image that lines share."""
+    batch = Batch()
+    activation = RELU if zero_points[1] == -128 else NONE
+    values = dict(activation=activation, zero_points=zero_points, scales=(0.02, 0.4))
+    for depth in (1, 2, 3, 4, 7, 8, 12, 20, 36):
+        for channels in (2, 3, 4, 7):
+            conv(batch, (1, 3, 3, depth), (1, 1), channels, **values)
+            conv(batch, (1, 4, 5, depth), (3, 2), channels, **values)
+    for size in ((5, 4), (4, 5), (1, 7), (7, 1)):
+        for stride in (1, 2, 3, 4):
+            for padding in (SAME, VALID) if min(size) > 3 else (SAME,):
+                for kernel in ((3, 3), (4, 1), (1, 4)):
+                    shape = (2, *size, 3)
+                    strides = (stride, 1 + stride % 3)
+                    conv(batch, shape, kernel, 5, strides=strides, padding=padding, **values)
+                conv(batch, (2, *size, 4), (2, 2), 5, padding=padding, dilations=(2, 1), **values)
+    assert "eq_conv_blocks_s8_dsp.c" in batch.check(tmp_path, samples=3, core="cortex-m4").sources

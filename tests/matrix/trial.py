@@ -73,6 +73,7 @@ def judge(name: str, folder: Path, scheme: str, tensorflow: Worker) -> Verdict:
             opening=Opening(name="net", input_shapes=_free_shapes(source)),
             data=Data(calibration=data, calibration_method="minmax"),
             scheme=scheme,
+            problems=_problems,
             tensorflow=tensorflow,
         )
         violations = find_violations(prepared.conversion.graph)
@@ -90,7 +91,9 @@ def judge(name: str, folder: Path, scheme: str, tensorflow: Worker) -> Verdict:
         in_tflm = f"{steps} step{'s' if steps > 1 else ''} apart" if steps else "equal"
     else:
         in_tflm = _lacking(graph, "tflm") or f"differs: {proof.refusal}"
-    inputs = fresh_inputs(graph, prepared.evaluation) + random_samples(graph, 4)
+    inputs = fresh_inputs(graph, prepared.evaluation)
+    if all(port.tensor.quantization for port in graph.inputs):  # Any other may be an index.
+        inputs += random_samples(graph, 4)
     return Verdict(
         name,
         operators=len(graph.main.ops),
@@ -119,6 +122,12 @@ def _aot(tflite: bytes, graph: Graph, inputs: list[Arrays], has_reference: bool)
     pairs = [(x, y) for a, b in zip(ours, theirs, strict=True) for x, y in zip(a, b, strict=True)]
     unequal = sum(x.tobytes() != np.asarray(y).tobytes() for x, y in pairs)
     return f"differs on {unequal} of {len(pairs)}" if unequal else "equal"
+
+
+def _problems(graph: Graph) -> int:
+    """What stands between the network and a microcontroller, whichever engine."""
+    gaps = [gap for name in ("aot", "tflm") for gap in find_gaps(graph, load_table(name))]
+    return len(find_violations(graph)) + len(gaps)
 
 
 def _lacking(graph: Graph, table: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgeq.codegen.aot import addition_dsp
 from edgeq.codegen.aot.broadcast import Fields, broadcast, in_place
 from edgeq.codegen.aot.layer import (
     Call,
@@ -31,6 +32,9 @@ SUFFIXES = {"int8": "s8", "int16": "s16"}
 """What the names of kernels for a type end with."""
 
 _SUM_LEFT_SHIFT = {"int8": 20, "int16": 15}
+_FEWEST = 16
+"""Elements that constants are looked for."""
+
 _SQUARE_LEFT_SHIFT = {"int8": 7, "int16": 0}
 
 
@@ -49,7 +53,43 @@ def add_or_sub(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     if any(factor >= 1 or quantize_multiplier(factor)[1] > 0 for factor in factors):
         raise refuse(op, "its output's scale is too small beside its inputs'", "quantize it again")
     limits = activation_range(op, output, str(op.options["activation"]))
+    is_dsp = core is not None and core.has("dsp")
+    if is_dsp and op.name == "ADD" and output.dtype == "int8" and limits == LIMITS["int8"]:
+        code = _add_flat(op, subgraph, factors)
+        if code is not None:
+            return code
     return _of_addends(op, subgraph, op.name.lower(), left_shift, factors, limits)
+
+
+def _add_flat(op: Op, subgraph: Subgraph, factors: Sequence[float]) -> LayerCode | None:
+    """ADD of one shape by two multiplications, where that is exact."""
+    a, b, output = _tensors(op, subgraph)
+    if not a.shape == b.shape == output.shape or output.elements < _FEWEST:
+        return None
+    pairs = [quantize_multiplier(factor) for factor in factors]
+    x, y = (
+        addition_dsp.Addend(quantization(op, t).zero_point, multiplier, -shift)
+        for t, (multiplier, shift) in zip((a, b), pairs, strict=False)
+    )
+    after = quantization(op, output)
+    ratios = (quantization(op, a).scale / after.scale, quantization(op, b).scale / after.scale)
+    found = addition_dsp.solve(x, y, pairs[2][0], -pairs[2][1], after.zero_point, ratios)
+    if found is None:
+        return None
+    name, kernel = label(op), "eq_add_flat_s8_dsp"
+    fields: Fields = (
+        ("count", output.elements),
+        ("a", found.a),
+        ("b", found.b),
+        ("start", found.start),
+    )
+    return LayerCode(
+        calls=(Call(kernel, (f"&{name}", Input(0), Input(1), Output())),),
+        constants=(Struct(name, f"{kernel}_t", fields),),
+        sources=(f"{kernel}.c",),
+        headers=("eq_arithmetic_dsp.h",),
+        overlaps=in_place(a, b, output),
+    )
 
 
 def squared_difference(op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:

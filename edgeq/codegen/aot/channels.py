@@ -5,6 +5,7 @@ The arrays, and the fields `weights` and `channels`, of the kernels of eq_conv.h
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,14 @@ from edgeq.codegen.aot.layer import (
     refuse,
 )
 from edgeq.codegen.aot.multipliers import (
+    LIMITS,
     activation_range,
     channel_scales,
     largest_sum,
     requantize_pairs,
     wide_pairs,
 )
+from edgeq.codegen.aot.requantization import Scales, reach
 from edgeq.codegen.aot.windows import Fields
 from edgeq.graph import Op, Subgraph, Tensor
 
@@ -59,6 +62,37 @@ def channels_s8(
         ("output_max", high),
     )
     return arrays, (("weights", arrays[0].name), ("channels", channels))
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """`bias` of each channel, the zero point folded in, and what its sums become."""
+
+    bias: NDArray[np.int32]
+    scales: Scales
+
+
+def scaling_s8(op: Op, subgraph: Subgraph, rows: NDArray[Any]) -> Scaling | None:
+    """Of int8 activations and `rows` of weights, for what requantization.py offers.
+
+    None where a scale is a half or more, or a fused activation has limits within the type's.
+    """
+    input, weights = input_tensor(op, subgraph, 0), input_tensor(op, subgraph, _WEIGHTS)
+    output = output_tensor(op, subgraph)
+    multipliers, shifts = requantize_pairs(op, channel_scales(op, input, weights, output))
+    limits = activation_range(op, output, str(op.options["activation"]))
+    if limits != LIMITS["int8"] or (shifts >= 0).any():
+        return None
+    bias = np.zeros(len(rows), np.int32)
+    if optional_input(op, subgraph, _BIAS) is not None:
+        bias = constant(op, subgraph, _BIAS, "int32").reshape(-1)
+    before = quantization(op, input).zero_point
+    low, high = reach(rows, bias, before)
+    count = np.zeros(len(rows), np.int64)
+    scales = Scales(
+        multipliers + count, count - shifts, quantization(op, output).zero_point, low, high
+    )
+    return Scaling(folded_bias(rows, bias, before), scales)
 
 
 def channels_s16(

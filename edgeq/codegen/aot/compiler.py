@@ -34,13 +34,15 @@ class Compiled:
     """A network as C. `files` are all that a compiler needs, in one folder.
 
     `sources` are those to compile, without <name>_run.c, which brings an arena of its own.
-    `weights_size` is in bytes, of all constants that the network brings.
+    `weights_size` is in bytes, of all constants that the network brings; `scales_size` of what of
+    them says how sums become outputs and is in one array with weights.
     """
 
     files: dict[str, str]
     sources: tuple[str, ...]
     plan: MemoryPlan
     weights_size: int
+    scales_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def compile_graph(export: Export, core: Core | None = None) -> Compiled:
     runtime |= {s: _runtime("kernels", s) for s in kernels}
     runtime = _with_headers(runtime, (*_CORE_HEADERS, *headers))
     sources = (f"{name}.c", *_CORE_SOURCES, *kernels)
-    return Compiled(files | runtime, sources, plan, weights_size)
+    scales = (c.scales for layer in layers for c in layer.constants if isinstance(c, Array))
+    return Compiled(files | runtime, sources, plan, weights_size, sum(scales))
 
 
 def footprint(graph: Graph, core: Core | None = None) -> Footprint:

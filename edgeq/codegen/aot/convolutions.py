@@ -9,8 +9,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgeq.codegen.aot import dsp
-from edgeq.codegen.aot.channels import channels_s8, channels_s16, refuse_asymmetric_weights
+from edgeq.codegen.aot import blocks_dsp, dsp, lines_dsp
+from edgeq.codegen.aot.channels import (
+    channels_s8,
+    channels_s16,
+    refuse_asymmetric_weights,
+    scaling_s8,
+)
 from edgeq.codegen.aot.layer import (
     Argument,
     Array,
@@ -25,12 +30,20 @@ from edgeq.codegen.aot.layer import (
     input_tensor,
     label,
     output_tensor,
+    quantization,
     refuse,
 )
+from edgeq.codegen.aot.requantization import exactly, solve
 from edgeq.codegen.aot.windows import Fields, Window, window, window_fields
 from edgeq.graph import Op, Subgraph
 from edgeq.memory import Overlap
 from edgeq.targets import Core
+
+_LARGEST_SCRATCH = 6144
+"""Bytes that a faster kernel may take beside its activations."""
+
+_LARGEST_ROW = 256
+"""Values of a row that are widened to 16 bits; more would take too much of the arena."""
 
 _POINTER = 8
 """Bytes that a pointer takes at most: the same plan serves a 64-bit host."""
@@ -80,6 +93,10 @@ def conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCo
         raise refuse(op, f"{depth} channels of weights do not divide {input.shape[3]} of the input")
     name, groups = label(op), input.shape[3] // depth
     shape = window(op, input, output, height, width)
+    if types is _S8 and core is not None and core.has("dsp") and groups == 1:
+        code = _conv_blocks(op, subgraph, shape, weights)
+        if code is not None:
+            return code
     fields: Fields = (
         ("window", window_fields(op, input, shape)),
         ("batches", output.shape[0]),
@@ -106,6 +123,47 @@ def conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCo
     )
 
 
+def _conv_blocks(
+    op: Op, subgraph: Subgraph, shape: Window, weights: NDArray[Any]
+) -> LayerCode | None:
+    """The same two pixels and two channels at a time, where that is exact and pays."""
+    input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
+    channels, depth, name = len(weights), weights.shape[3], label(op)
+    row = blocks_dsp.kernel_row(weights)
+    rows = blocks_dsp.whole_fours(weights)
+    kept = blocks_dsp.ring(shape, depth)
+    fours = rows.shape[1] // blocks_dsp.FOUR
+    scratch = 16 * fours + kept.size
+    is_worth_it = channels > 1 and output.elements > channels and scratch <= _LARGEST_SCRATCH
+    if shape.dilation[1] > 1 or not is_worth_it:
+        return None
+    made = _blocks(op, subgraph, weights.reshape(channels, -1), rows)
+    if made is None:
+        return None
+    packed, blocks = made
+    fields: Fields = (
+        ("window", window_fields(op, input, shape)),
+        ("batches", output.shape[0]),
+        ("output_height", output.shape[1]),
+        ("output_width", output.shape[2]),
+        ("row", kept.row),
+        ("rows", kept.rows),
+        ("row_fours", row.fours),
+        ("has_rest", int(row.has_rest)),
+        ("blocks", blocks),
+    )
+    kernel = "eq_conv_blocks_s8_dsp"
+    lead = blocks_dsp.lead(shape, output.shape[0], kept, depth, channels)
+    return LayerCode(
+        calls=(Call(kernel, (f"&{name}", Input(0), Scratch("void"), Output())),),
+        constants=(packed, Struct(name, f"{kernel}_t", fields)),
+        sources=(f"{kernel}.c", "eq_blocks_s8_dsp.c"),
+        headers=(_S8_DSP.header,),
+        scratch=scratch,
+        overlaps=(Overlap(0, 0, lead),),
+    )
+
+
 def depthwise_conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
     weights = constant(op, subgraph, 1, "int8")
@@ -114,6 +172,10 @@ def depthwise_conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) 
         raise refuse(op, f"{channels} channels are no multiple of the input's {input.shape[3]}")
     name = label(op)
     shape = window(op, input, output, height, width)
+    if types is _S8 and core is not None and core.has("dsp"):
+        code = _depthwise_conv_3x3(op, subgraph, shape, weights)
+        if code is not None:
+            return code
     fields: Fields = (
         ("window", window_fields(op, input, shape)),
         ("batches", output.shape[0]),
@@ -147,6 +209,87 @@ def depthwise_conv(types: Types, op: Op, subgraph: Subgraph, core: Core | None) 
     )
 
 
+def _blocks(
+    op: Op, subgraph: Subgraph, weights: NDArray[Any], rows: NDArray[Any]
+) -> tuple[Array, Fields] | None:
+    """The stream of eq_blocks.h and the fields of its struct, where these are exact.
+
+    `weights` [channels][values], and the same as `rows` of whole fours.
+    """
+    if not dsp.suits(rows):
+        return None
+    scaling = scaling_s8(op, subgraph, weights)
+    found = scaling and (
+        blocks_dsp.fastest(scaling.scales) or solve(scaling.scales) or exactly(scaling.scales)
+    )
+    if not scaling or not found:
+        return None
+    packed = Array(
+        f"{label(op)}_packed",
+        blocks_dsp.pack(rows, scaling.bias, found),
+        f"{op.name} weights, biases and scales, as eq_blocks.h has them",
+        found.size,
+    )
+    fields: Fields = (
+        ("packed", packed.name),
+        ("channels", len(rows)),
+        ("fours", rows.shape[1] // blocks_dsp.FOUR),
+        ("shift", found.shift if found.scales is None else scaling.scales.zero_point),
+        ("is_exact", int(found.scales is not None)),
+    )
+    return packed, fields
+
+
+def _depthwise_conv_3x3(
+    op: Op, subgraph: Subgraph, shape: Window, weights: NDArray[Any]
+) -> LayerCode | None:
+    """The same for kernels of 3x3, where they are exact."""
+    input, output = input_tensor(op, subgraph, 0), output_tensor(op, subgraph)
+    channels, name = weights.shape[3], label(op)
+    if not lines_dsp.suits(shape, channels) or input.shape[3] != channels:
+        return None
+    taps = weights.reshape(-1, channels)
+    scaling = scaling_s8(op, subgraph, taps.T)
+    found = scaling and lines_dsp.requantization(scaling.scales)
+    if not scaling or not found:
+        return None
+    planned = lines_dsp.plan(shape, channels, lines_dsp.room(op, subgraph))
+    along, across = lines_dsp.directions(shape, planned, channels)
+    packed = Array(
+        f"{name}_packed",
+        lines_dsp.pack(taps, planned.along, scaling.bias, found),
+        f"{op.name} weights, biases and scales, as eq_conv_dsp.h has them",
+        found.size,
+    )
+    batches = output.shape[0]
+    fields: Fields = (
+        ("along", along),
+        ("across", across),
+        ("batches", batches),
+        ("channels", channels),
+        ("input_size", input.elements // batches),
+        ("output_size", output.elements // batches),
+        ("stride", shape.stride[0]),
+        ("lines", planned.lines),
+        ("zero_point", quantization(op, input).zero_point),
+        ("run", f"eq_lines_by_{shape.stride[0]}_shift_{found.shift}"),
+        ("packed", packed.name),
+    )
+    kernel = "eq_depthwise_conv_3x3_s8_dsp"
+    is_same = planned.is_whole and shape.input == shape.output
+    lead = lines_dsp.lead(shape, planned, channels)
+    may_follow = not planned.is_whole and batches == 1
+    return LayerCode(
+        calls=(Call(kernel, (f"&{name}", Input(0), Scratch("void"), Output())),),
+        constants=(packed, Struct(name, f"{kernel}_t", fields)),
+        sources=(f"{kernel}.c", "eq_lines_s8_dsp.c"),
+        headers=(_S8_DSP.header,),
+        scratch=planned.scratch,
+        overlaps=(Overlap(0, 0, lead),) if may_follow else (),
+        is_alias=is_same and lines_dsp.dies_with(op, subgraph),
+    )
+
+
 def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None) -> LayerCode:
     output = output_tensor(op, subgraph)
     weights = constant(op, subgraph, 1, "int8")
@@ -154,6 +297,12 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
     channels, depth = weights.shape
     name = label(op)
     rows = output.elements // channels
+    shape = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1))
+    if types is _S8 and core is not None and core.has("dsp") and depth <= _LARGEST_ROW:
+        padded = blocks_dsp.whole_fours(weights.reshape(channels, 1, 1, depth))
+        made = _blocks(op, subgraph, weights, padded)
+        if made is not None:
+            return _fully_connected_blocks(op, rows, depth, shape, *made)
     fields: Fields = (
         ("rows", rows),
         ("input_channels", depth),
@@ -168,7 +317,6 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
         size = dsp.whole_steps(depth) if depth % dsp.STEP else 0
         scratch = (Scratch() if size else "NULL",)
     kernel = f"eq_fully_connected_{types.suffix}"
-    shape = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1))
     lead = shape.lead(1, types.size * depth, types.size * channels)
     return LayerCode(
         calls=(Call(kernel, (f"&{name}", Input(0), *scratch, Output())),),
@@ -176,6 +324,26 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
         sources=types.sources("fully_connected", "dot"),
         headers=(types.header,),
         scratch=size,
+        overlaps=(Overlap(0, 0, lead),),
+    )
+
+
+def _fully_connected_blocks(
+    op: Op, rows: int, depth: int, shape: Window, packed: Array, blocks: Fields
+) -> LayerCode:
+    name, kernel = label(op), "eq_fully_connected_blocks_s8_dsp"
+    values = dict(blocks)
+    channels, fours = values["channels"], values["fours"]
+    assert isinstance(channels, int) and isinstance(fours, int)
+    fields: Fields = (("rows", rows), ("input_channels", depth), ("blocks", blocks))
+    # A row is read before its outputs are written.
+    lead = max(0, rows * channels - rows * depth) if rows > 1 else 0
+    return LayerCode(
+        calls=(Call(kernel, (f"&{name}", Input(0), Scratch("void"), Output())),),
+        constants=(packed, Struct(name, f"{kernel}_t", fields)),
+        sources=(f"{kernel}.c", "eq_pixel_s8_dsp.c"),
+        headers=(_S8_DSP.header,),
+        scratch=8 * fours,
         overlaps=(Overlap(0, 0, lead),),
     )
 

@@ -28,11 +28,15 @@ C_TYPES = {
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """A const array. `values` are written in their own type, row-major, as one dimension."""
+    """A const array. `values` are written in their own type, row-major, as one dimension.
+
+    `scales` is how many bytes of it say how sums become outputs, where it holds weights as well.
+    """
 
     name: str
     values: NDArray[Any]
     about: str
+    scales: int = 0
 
 
 Value = int | str | tuple[tuple[str, Any], ...]
@@ -83,7 +87,8 @@ class Call:
 class LayerCode:
     """One operator as C.
 
-    `calls` run in order, none where output 0 is input 0 under another shape (`is_alias`).
+    `calls` run in order. With `is_alias`, output 0 is in the place of input 0: the same bytes under
+    another shape, without calls, or computed there.
     `sources` are files of runtime/kernels, `headers` those of runtime/include that the calls need;
     what these files include is found by itself. `scratch` is in
     bytes. `overlaps` says which outputs may lie over which inputs (see edgeq.memory.Overlap).
