@@ -217,7 +217,7 @@ def test_check_holds_for_what_the_baseline_was_made_of(project, capfd):
     ("changed", "metric"),
     [
         (network(kernel=5), "instructions"),
-        (network(filters=6), "arena"),
+        (network(filters=12), "arena"),
         (network(rotated=True), "accuracy"),
     ],
     ids=["slower layer", "larger arena", "lower accuracy"],
