@@ -72,8 +72,8 @@ class Project:
 
     `targets` are names or paths, `labels` the classes' names in order, and `output_names` are
     new names by the old or in order, as open_model() takes them. A `scheme` or `engine` of None
-    means the default; `int16` are layers as for mixed.layers_named. `limits` are for edgeq.checking;
-    their baseline's path is as written. `devices` are for edgeq.labs.known_devices.
+    means the default; `int16` are layers as for mixed.layers_named. `limits` are for
+    edgeq.checking; their baseline's path is as written. `devices` are for labs.known_devices.
     """
 
     source: Path

@@ -193,7 +193,7 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], int, str]] = [
     ("unknown target", nothing, ["build", "m.tflite", "-t", "rpj"], 2, "rpj(.|\n)*rpi"),
     ("no target", nothing, ["build", "m.tflite"], 2, "no target"),
     ("unknown scheme", nothing, [*BUILD, "--scheme", "int9"], 2, "unknown scheme(.|\n)*int8"),
-    ("unknown engine", nothing, [*BUILD, "--engine", "cuda"], 2, "no engine 'cuda'"),
+    ("unknown engine", nothing, [*BUILD, "--engine", "cuda"], 2, "unknown engine 'cuda'"),
     ("unknown command", nothing, ["biuld"], 2, "Did you mean 'build'"),
     ("unknown option", nothing, [*BUILD, "--sceme", "int8"], 2, "--scheme"),
     ("no model and no project", nothing, ["build", "-t", "host"], 2, "no edgeq.toml"),
