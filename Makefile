@@ -49,6 +49,9 @@ wheel: $(STAMPS)/dev ## build the wheel and try it in an empty environment
 bench-convert: $(STAMPS)/dev ## conversion time beside tf.lite and litert-quantizer
 	$(BIN)/python benchmarks/convert.py
 
+matrix: $(STAMPS)/dev ## 61 networks converted and proved, as docs/matrix.md
+	PYTHONPATH=tests $(BIN)/python -m matrix
+
 sizes: $(STAMPS)/dev $(STAMPS)/devices ## flash, arena, stack of networks (MODELS="a.tflite b.tflite"), and of each kernel as a CSV
 	$(BIN)/python benchmarks/sizes.py $(MODELS)
 	$(BIN)/python benchmarks/kernel_sizes.py

@@ -38,7 +38,7 @@ class Checkpoints:
         path = self.folder / _STATE
         if not path.exists():
             return None
-        state = read_json(path, EdgeqError, f"delete {self.folder} and start again")
+        state: Any = read_json(path, EdgeqError, f"delete {self.folder} and start again")
         saved = state.get("run") if isinstance(state, dict) else None
         if not isinstance(saved, dict) or state.get("schema") != SCHEMA:
             raise UsageError(
@@ -50,7 +50,7 @@ class Checkpoints:
                 f"{self.folder} is of a run with another {' and '.join(other)}",
                 hint=f"give what that run was given, or delete {self.folder} and start again",
             )
-        return state
+        return dict(state)
 
     def place(self, name: str) -> Path:
         return self.folder / name

@@ -10,7 +10,7 @@ from typing import Any
 from edgeq.errors import UsageError
 from edgeq.models import tensorflow_session
 from edgeq.training.checkpoints import begun, checkpoints_of
-from edgeq.training.facts import Schedule, Score, Size
+from edgeq.training.facts import USUAL, Schedule, Score, Size
 from edgeq.training.loop import (
     OPEN_LIMIT,
     STEP_LIMIT,
@@ -67,7 +67,7 @@ def distill(
     *,
     temperature: float = TEMPERATURE,
     alpha: float = ALPHA,
-    schedule: Schedule = Schedule(),
+    schedule: Schedule = USUAL,
     resume: bool = False,
     notice: Callable[[str], None] | None = None,
     progress: Progress | None = None,

@@ -71,3 +71,6 @@ class Schedule:
     loss: str | None = None
     held_out: float = 0.2
     seed: int = 0
+
+
+USUAL = Schedule()

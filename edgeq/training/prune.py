@@ -11,7 +11,7 @@ from edgeq.errors import EdgeqError, UsageError
 from edgeq.isolation import Worker
 from edgeq.models import tensorflow_session
 from edgeq.training.checkpoints import Checkpoints, begun, checkpoints_of
-from edgeq.training.facts import Opened, Schedule, Score, Size
+from edgeq.training.facts import USUAL, Opened, Schedule, Score, Size
 from edgeq.training.goals import NAMES, Goal
 from edgeq.training.loop import (
     OPEN_LIMIT,
@@ -90,7 +90,7 @@ def prune(
     *,
     steps: int = 5,
     step_epochs: int = 2,
-    schedule: Schedule = Schedule(),
+    schedule: Schedule = USUAL,
     max_accuracy_drop: float | None = None,
     resume: bool = False,
     notice: Callable[[str], None] | None = None,
@@ -287,7 +287,7 @@ class _Job:
         before = state["before"]["accuracy"]
         if self.max_drop is None or before is None or score.accuracy is None:
             return False
-        return 100 * (before - score.accuracy) > self.max_drop + 1e-9
+        return bool(100 * (before - score.accuracy) > self.max_drop + 1e-9)
 
     def _recover(self, phase: int, batches: Batches) -> Score:
         """Fine-tune as long as at the end before a step is given up."""

@@ -427,7 +427,7 @@ def _refuse_none(tuning: Tuning) -> None:
     searched = "" if tuning.complete else " (the search is not complete)"
     raise NoPointFits(
         f"nothing fits the limits{searched}; nearest is point {number}: {', '.join(point.misses)}",
-        f"it is made by edgeq build … {' '.join(point.options)}"
+        "its command is in the table of points"
         + ("" if tuning.complete else "; the same command again goes on with the search"),
         tuning,
     )

@@ -10,7 +10,8 @@ from edgeq.channels import Costs, ties_of
 from edgeq.errors import ModelError
 from edgeq.training.distill import DistillationOpened
 from edgeq.training.facts import Schedule, Score, Size
-from edgeq.workers.keras_channels import describe, flattened
+from edgeq.workers.keras_channels import describe
+from edgeq.workers.keras_layers import flattened
 from edgeq.workers.losses import BINARY, CLASSES, are_logits
 from edgeq.workers.pruning import refuse_unfit
 from edgeq.workers.trainer import Trainer, open_model

@@ -1,10 +1,9 @@
-"""A Keras model as a network of channels, and the model without some of them."""
+"""A Keras model as a network of channels."""
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeq.channels import (
+from edgeq.channels.network import (
     Affine,
     Concat,
     Depthwise,
@@ -23,9 +22,9 @@ from edgeq.channels import (
     Mix,
     Network,
     Step,
-    Ties,
     Tile,
 )
+from edgeq.workers.keras_layers import run
 
 layers = keras.layers
 
@@ -67,10 +66,10 @@ _SPATIAL = (
     layers.Cropping3D,
 )
 _PADDING = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
-_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
-_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _JOINS = {
     "Add": "add",
     "Subtract": "subtract",
@@ -110,116 +109,21 @@ class Described:
 
 def weight_of(layer: Any) -> Any:
     """The variable that a Mix of this layer has its kernel from."""
-    return layer.pointwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
+    return layer.pointwise_kernel if isinstance(layer, SEPARABLE) else layer.kernel
 
 
 def as_mix(layer: Any, values: NDArray[Any]) -> NDArray[Any]:
     """`values`, shaped as the layer's kernel, as [positions, in, out]."""
-    if isinstance(layer, _TRANSPOSED):
+    if isinstance(layer, TRANSPOSED):
         values = np.swapaxes(values, -1, -2)
     return values.reshape(-1, *values.shape[-2:])
-
-
-# --- Models without nesting ----------------------------------------------------------------------
-
-Call = Callable[..., Any]
-Changed = tuple[dict[str, Any], list[NDArray[Any]]]
-"""A layer's configuration and weights."""
-
-
-def rebuilt(model: Any, change: Callable[[Any], Changed], name: str | None = None) -> Any:
-    """The model with each layer made new from what `change` gives for it, nested ones in a row."""
-    made: dict[int, Any] = {}
-    weights: list[tuple[Any, list[NDArray[Any]]]] = []
-    names: set[str] = {t.name for t in model.inputs}
-
-    def new(layer: Any, prefix: str) -> Any:
-        if not isinstance(layer, keras.layers.Layer):
-            return layer
-        if id(layer) not in made:
-            config, values = change(layer)
-            unique = config["name"]
-            if unique in names:
-                unique = f"{prefix}{unique}"
-            number = 2
-            while unique in names:
-                unique, number = f"{prefix}{config['name']}_{number}", number + 1
-            names.add(unique)
-            made[id(layer)] = layer.__class__.from_config({**config, "name": unique})
-            weights.append((made[id(layer)], values))
-        return made[id(layer)]
-
-    result = _run(model, new)
-    for layer, values in weights:
-        layer.set_weights(values)
-    return keras.Model(result.input, result.output, name=name or model.name)
-
-
-def flattened(model: Any) -> Any:
-    """A copy without nested models; layers' names stay, but where two would be the same."""
-    return rebuilt(model, lambda layer: (layer.get_config(), layer.get_weights()))
-
-
-def in_float64(model: Any) -> Any:
-    """A copy that computes in float64."""
-    return rebuilt(
-        model,
-        lambda layer: (
-            {**layer.get_config(), "dtype": "float64"},
-            [w.astype(np.float64) if w.dtype.kind == "f" else w for w in layer.get_weights()],
-        ),
-    )
-
-
-def _run(
-    model: Any,
-    new: Callable[[Any, str], Any],
-    call: Call | None = None,
-    inputs: Any = None,
-    prefix: str = "",
-    training: Any = None,
-) -> Any:
-    """`model` run on `inputs` (new ones when None), nested models layer by layer."""
-
-    def through(layer: Any, *arguments: Any, **named: Any) -> Any:
-        if (
-            isinstance(layer, keras.Model)
-            and hasattr(layer, "_nodes_by_depth")
-            or isinstance(layer, keras.Sequential)
-        ):
-            inner = named.get("training", training)
-            return _run(layer, new, call, arguments[0], f"{layer.name}_", inner).output
-        if training is not None and "training" in inspect.signature(layer.call).parameters:
-            named = {"training": training, **named}
-        own = new(layer, prefix)
-        outputs = own(*arguments, **named)
-        if call is not None:
-            call(own, arguments, named, outputs)
-        return outputs
-
-    return keras.models.clone_model(
-        keras.Model(*_ends(model)),
-        input_tensors=inputs,
-        clone_function=lambda layer: layer,
-        call_function=through,
-    )
-
-
-def _ends(model: Any) -> tuple[Any, Any]:
-    """Its inputs and outputs as it takes and gives them: a tensor, a list or a dictionary."""
-    if isinstance(model, keras.Sequential):
-        return model.inputs[0], model.outputs[0]
-    return model.input, model.output
-
-
-# --- To a network --------------------------------------------------------------------------------
 
 
 def describe(model: Any) -> Described:
     """The channels of a flattened() model."""
     builder = _Builder()
     # The calls are made once more on new tensors, which tells their order and their arguments.
-    result = _run(model, lambda layer, _: layer, builder.add)
+    result = run(model, lambda layer, _: layer, builder.add)
     for tensor in keras.tree.flatten(result.output):
         builder.steps.append(Keep("output", builder.number(tensor)))
     network = Network(tuple(builder.steps), builder.widths, model.count_params() - builder.counted)
@@ -346,7 +250,7 @@ def _mix(b: _Builder, layer: Any, sources: list[Any], out: Any) -> bool:
     if not _last(layer) or getattr(layer, "groups", 1) != 1:
         return False
     kernel = as_mix(layer, np.asarray(layer.kernel))
-    transposed = isinstance(layer, _TRANSPOSED)
+    transposed = isinstance(layer, TRANSPOSED)
     padding = getattr(layer, "padding", "valid") != "valid" and kernel.shape[0] > 1
     places = _places((sources[0] if transposed else out).shape)
     target = b.between(kernel.shape[2])
@@ -508,9 +412,9 @@ def _operation(b: _Builder, operation: Any, sources: list[Any], out: Any, whole:
 
 _HANDLERS: dict[Any, Callable[[_Builder, Any, list[Any], Any], bool]] = {
     layers.Dense: _mix,
-    **dict.fromkeys((*_CONVOLUTIONS, *_TRANSPOSED), _mix),
-    **dict.fromkeys(_DEPTHWISE, _depthwise),
-    **dict.fromkeys(_SEPARABLE, _separable),
+    **dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED), _mix),
+    **dict.fromkeys(DEPTHWISE, _depthwise),
+    **dict.fromkeys(SEPARABLE, _separable),
     layers.BatchNormalization: _normalization,
     layers.Rescaling: _rescaling,
     **dict.fromkeys((*_SAME, *_SPATIAL, *_PADDING), _same),
@@ -520,70 +424,3 @@ _HANDLERS: dict[Any, Callable[[_Builder, Any, list[Any], Any], bool]] = {
     **{getattr(layers, name): _join for name in _JOINS},
     layers.Concatenate: _concat,
 }
-
-
-# --- Without some channels -----------------------------------------------------------------------
-
-
-def without(
-    model: Any,
-    described: Described,
-    ties: Ties,
-    gone: frozenset[int],
-    biases: Mapping[int, NDArray[np.float64]],
-) -> Any:
-    """The flattened() `model` without the classes `gone`; `biases` is added to each Mix's bias."""
-    stays = np.ones(ties.count, bool)
-    stays[list(gone)] = False
-
-    def change(layer: Any) -> Changed:
-        config, weights = layer.get_config(), layer.get_weights()
-        if layer.name not in described.source:
-            return config, weights
-        reads = stays[ties.classes[described.source[layer.name]]]
-        writes = stays[ties.classes[described.target[layer.name]]]
-        added = biases.get(described.mixes.get(layer.name, -1))
-        if added is not None:
-            config = {**config, "use_bias": True}
-            if layer.use_bias:
-                weights[-1] = weights[-1] + added.astype(weights[-1].dtype)
-            else:
-                weights.append(added.astype(weights[0].dtype))
-        return _cut(layer, config, weights, reads, writes)
-
-    return rebuilt(model, change)
-
-
-def _cut(
-    layer: Any,
-    config: dict[str, Any],
-    weights: list[NDArray[Any]],
-    reads: NDArray[np.bool_],
-    writes: NDArray[np.bool_],
-) -> Changed:
-    """Configuration and weights of `layer` for the channels that it still `reads` and `writes`."""
-    left = int(writes.sum())
-    if isinstance(layer, (layers.Dense, *_CONVOLUTIONS)):
-        first = weights[0][..., reads, :][..., writes]
-        key = "units" if isinstance(layer, layers.Dense) else "filters"
-        return {**config, key: left}, [first, *(w[writes] for w in weights[1:])]
-    if isinstance(layer, _TRANSPOSED):
-        first = weights[0][..., writes, :][..., reads]
-        return {**config, "filters": left}, [first, *(w[writes] for w in weights[1:])]
-    if isinstance(layer, _DEPTHWISE):
-        return config, [weights[0][..., reads, :], *(w[writes] for w in weights[1:])]
-    if isinstance(layer, _SEPARABLE):
-        spread = np.repeat(reads, layer.depth_multiplier)
-        pointwise = weights[1][..., spread, :][..., writes]
-        rest = [w[writes] for w in weights[2:]]
-        return {**config, "filters": left}, [weights[0][..., reads, :], pointwise, *rest]
-    if isinstance(layer, layers.BatchNormalization):
-        return config, [w[reads] for w in weights]
-    if isinstance(layer, layers.PReLU) and weights[0].shape[-1] == len(reads):
-        return config, [weights[0][..., reads]]
-    if isinstance(layer, layers.Reshape):
-        shape = list(config["target_shape"])
-        if shape[-1] != -1:
-            shape[-1] = left
-        return {**config, "target_shape": tuple(shape)}, weights
-    return config, weights

@@ -12,15 +12,9 @@ from numpy.typing import NDArray
 from edgeq.channels import Costs, Ties, choose, dead_of, smallest, ties_of
 from edgeq.errors import ModelError, VerificationError
 from edgeq.training.facts import Opened, Schedule, Size
-from edgeq.workers.keras_channels import (
-    Described,
-    as_mix,
-    describe,
-    flattened,
-    in_float64,
-    weight_of,
-    without,
-)
+from edgeq.workers.keras_channels import Described, as_mix, describe, weight_of
+from edgeq.workers.keras_layers import flattened, in_float64
+from edgeq.workers.keras_removal import without
 from edgeq.workers.trainer import Trainer, open_model
 from edgeq.workers.training_data import load
 
@@ -137,7 +131,6 @@ class Pruner(Trainer):
         model, loss = self.model, self.task.loss
         mixes = {n: described.network.steps[i] for n, i in described.mixes.items()}
 
-        @tf.function(reduce_retracing=True)
         def gradients(x: Any, y: Any) -> Any:
             values = [k.value for k in kernels.values()]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -145,10 +138,12 @@ class Pruner(Trainer):
                 value = loss(y, model(x, training=False))
             return tape.gradient(value, values, unconnected_gradients="zero")
 
+        traced = tf.function(gradients, reduce_retracing=True)
+
         importance = np.zeros(ties.count)
         batches = min(IMPORTANCE_BATCHES, self.batches)
         for batch in range(batches):
-            found = gradients(*self.rows(self.training_rows(batch)))
+            found = traced(*self.rows(self.training_rows(batch)))
             gates = np.zeros(ties.count)
             for (name, kernel), gradient in zip(kernels.items(), found, strict=True):
                 product = np.asarray(gradient, np.float64) * np.asarray(kernel, np.float64)

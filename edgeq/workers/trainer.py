@@ -199,7 +199,7 @@ class Trainer:
             nothing = np.nan if score.accuracy is None else score.accuracy
             state["score"] = np.array([score.loss, nothing])
             state |= {f"best{i}": w for i, w in enumerate(weights)}
-        np.savez(place / _STATE, **state)
+        np.savez(place / _STATE, **state)  # type: ignore[arg-type]
 
     def load(self, folder: str, epochs: int, cosine: bool) -> None:
         """Go on from what save() wrote, in a phase of begin(epochs, cosine)."""

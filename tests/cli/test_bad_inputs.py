@@ -289,7 +289,15 @@ def test_keras_models_that_cannot_be_are_answered_in_words(name, said, keras_fol
                                                            monkeypatch, capfd):  # fmt: skip
     monkeypatch.chdir(tmp_path)
     np.save("d.npy", np.zeros((60, 10, 4), np.float32) + np.arange(60)[:, None, None])
-    command = ["build", str(keras_folder / name), "-t", "host", "--calibration-data", "d.npy"]
+    command = [
+        "build",
+        str(keras_folder / name),
+        "-t",
+        "host",
+        "--calibration-data",
+        "d.npy",
+        "--no-repair",
+    ]
     assert run(command) == 1
     assert re.search(said, capfd.readouterr().err)
     assert files(tmp_path) == {"d.npy"}

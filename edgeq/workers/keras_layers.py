@@ -1,0 +1,100 @@
+"""Keras models taken apart into their layers and put together again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+Call = Callable[..., Any]
+Changed = tuple[dict[str, Any], list[NDArray[Any]]]
+"""A layer's configuration and weights."""
+
+
+def rebuilt(model: Any, change: Callable[[Any], Changed], name: str | None = None) -> Any:
+    """The model with each layer made new from what `change` gives for it, nested ones in a row."""
+    made: dict[int, Any] = {}
+    weights: list[tuple[Any, list[NDArray[Any]]]] = []
+    names: set[str] = {t.name for t in model.inputs}
+
+    def new(layer: Any, prefix: str) -> Any:
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
+        if id(layer) not in made:
+            config, values = change(layer)
+            unique = config["name"]
+            if unique in names:
+                unique = f"{prefix}{unique}"
+            number = 2
+            while unique in names:
+                unique, number = f"{prefix}{config['name']}_{number}", number + 1
+            names.add(unique)
+            made[id(layer)] = layer.__class__.from_config({**config, "name": unique})
+            weights.append((made[id(layer)], values))
+        return made[id(layer)]
+
+    result = run(model, new)
+    for layer, values in weights:
+        layer.set_weights(values)
+    return keras.Model(result.input, result.output, name=name or model.name)
+
+
+def flattened(model: Any) -> Any:
+    """A copy without nested models; layers' names stay, but where two would be the same."""
+    return rebuilt(model, lambda layer: (layer.get_config(), layer.get_weights()))
+
+
+def in_float64(model: Any) -> Any:
+    """A copy that computes in float64."""
+    return rebuilt(
+        model,
+        lambda layer: (
+            {**layer.get_config(), "dtype": "float64"},
+            [w.astype(np.float64) if w.dtype.kind == "f" else w for w in layer.get_weights()],
+        ),
+    )
+
+
+def run(
+    model: Any,
+    new: Callable[[Any, str], Any],
+    call: Call | None = None,
+    inputs: Any = None,
+    prefix: str = "",
+    training: Any = None,
+) -> Any:
+    """`model` run on `inputs` (new ones when None), nested models layer by layer."""
+
+    def through(layer: Any, *arguments: Any, **named: Any) -> Any:
+        if (
+            isinstance(layer, keras.Model)
+            and hasattr(layer, "_nodes_by_depth")
+            or isinstance(layer, keras.Sequential)
+        ):
+            inner = named.get("training", training)
+            return run(layer, new, call, arguments[0], f"{layer.name}_", inner).output
+        if training is not None and "training" in inspect.signature(layer.call).parameters:
+            named = {"training": training, **named}
+        own = new(layer, prefix)
+        outputs = own(*arguments, **named)
+        if call is not None:
+            call(own, arguments, named, outputs)
+        return outputs
+
+    return keras.models.clone_model(
+        keras.Model(*_ends(model)),
+        input_tensors=inputs,
+        clone_function=lambda layer: layer,
+        call_function=through,
+    )
+
+
+def _ends(model: Any) -> tuple[Any, Any]:
+    """Its inputs and outputs as it takes and gives them: a tensor, a list or a dictionary."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
