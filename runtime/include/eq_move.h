@@ -80,20 +80,21 @@ typedef struct {
     int32_t blocks_width;
     int32_t top;
     int32_t left;
-} eq_blocks_t;
+} eq_block_move_t;
 
 /* Fills the pixels of the image into the blocks; the rest of these stays as it is.
  *
  * Formula: TFLM's reference_ops::SpaceToBatchND. The rest must be the zero point, as in LiteRT;
  * TFLM takes what its arena held.
  */
-void eq_space_to_batch(const eq_blocks_t* p, const void* image, void* blocks);
+void eq_space_to_batch(const eq_block_move_t* p, const void* image, void* blocks);
 
 /* Formula: TFLM's reference_ops::BatchToSpaceND. */
-void eq_batch_to_space(const eq_blocks_t* p, const void* blocks, void* image);
+void eq_batch_to_space(const eq_block_move_t* p, const void* blocks, void* image);
 
 /* Bytes from the blocks' start to the pixel (y, x) of the image `batch`. */
-static inline int32_t eq_blocks_offset(const eq_blocks_t* p, int32_t batch, int32_t y, int32_t x) {
+static inline int32_t eq_blocks_offset(const eq_block_move_t* p, int32_t batch, int32_t y,
+                                       int32_t x) {
     const int32_t row = y + p->top;
     const int32_t column = x + p->left;
     const int32_t block = row % p->block_height * p->block_width + column % p->block_width;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-void eq_batch_to_space(const eq_blocks_t* p, const void* blocks, void* image) {
+void eq_batch_to_space(const eq_block_move_t* p, const void* blocks, void* image) {
     uint8_t* to = image;
     for (int32_t batch = 0; batch < p->batches; batch++) {
         for (int32_t y = 0; y < p->height; y++) {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-void eq_space_to_batch(const eq_blocks_t* p, const void* image, void* blocks) {
+void eq_space_to_batch(const eq_block_move_t* p, const void* image, void* blocks) {
     const uint8_t* from = image;
     for (int32_t batch = 0; batch < p->batches; batch++) {
         for (int32_t y = 0; y < p->height; y++) {

@@ -124,7 +124,7 @@ def _blocks(op: Op, subgraph: Subgraph, image: Tensor, blocks: Tensor, kernel: s
     )
     return LayerCode(
         calls=(Call(kernel, (f"&{name}", Input(0), Output())),),
-        constants=(Struct(name, "eq_blocks_t", fields),),
+        constants=(Struct(name, "eq_block_move_t", fields),),
         sources=(f"{kernel}.c",),
         headers=("eq_move.h",),
     )
