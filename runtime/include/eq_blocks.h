@@ -35,6 +35,13 @@ typedef struct {
     int16_t is_exact;
 } eq_blocks_t;
 
+/* The same for eq_pixel_s8_dsp. */
+typedef struct {
+    eq_blocks_t blocks;
+    int32_t multiplier;
+    int32_t scale;
+} eq_pixel_t;
+
 /* A number of channel pairs, packed .. end, and the values of one or two pixels, made once for a
  * layer. The order is that of the assembly, which has copies on its stack.
  */
@@ -52,6 +59,8 @@ typedef struct {
      * eq_exact_s8: twice that sets the flags V and C.
      */
     uint32_t form;
+    int32_t multiplier; /* of all channels, for eq_pixel_s8_dsp, as the scale */
+    int32_t scale;
 } eq_blocks_run_t;
 
 /* All channels: the whole pairs, and the last channel of an odd number. */
@@ -61,10 +70,11 @@ typedef struct {
     int32_t channels;
 } eq_blocks_layer_t;
 
-/* Both, but where the assembly enters. `values` has `words` words for each four. */
-static inline void eq_blocks_set(eq_blocks_layer_t* layer, const eq_blocks_t* p,
+/* Both runs of `size` words a pair, with `words` words of values for each four, but where the
+ * assembly enters.
+ */
+static inline void eq_blocks_set(eq_blocks_layer_t* layer, const eq_blocks_t* p, int32_t size,
                                  const uint32_t* values, int32_t words) {
-    const int32_t size = 2 * p->fours + (p->is_exact ? 6 : 4);
     eq_blocks_run_t* run = &layer->pairs;
     run->amount = p->shift;
     run->values = values;
@@ -74,10 +84,14 @@ static inline void eq_blocks_set(eq_blocks_layer_t* layer, const eq_blocks_t* p,
     run->form = p->is_exact                   ? (uint32_t)1 << 31
                 : p->shift == EQ_BLOCKS_SHIFT ? 0
                                               : (uint32_t)1 << 30;
-    layer->last = *run;
-    layer->last.packed = run->end;
-    layer->last.end = run->end + size;
     layer->channels = p->channels;
+}
+
+/* What is left of it, when the rest is set: the last pair. */
+static inline void eq_blocks_set_last(eq_blocks_layer_t* layer, int32_t size) {
+    layer->last = layer->pairs;
+    layer->last.packed = layer->pairs.end;
+    layer->last.end = layer->last.packed + size;
 }
 
 void eq_blocks_begin(eq_blocks_layer_t* layer, const eq_blocks_t* p, const uint32_t* values);
@@ -88,9 +102,10 @@ void eq_blocks_begin(eq_blocks_layer_t* layer, const eq_blocks_t* p, const uint3
  */
 void eq_blocks_s8_dsp(const eq_blocks_layer_t* layer, int8_t* output, int32_t step);
 
-void eq_pixel_begin(eq_blocks_layer_t* layer, const eq_blocks_t* p, const uint32_t* values);
-
-/* The same of one pixel: `values` has the lanes (0, 2) and (1, 3) of each four. */
+/* The same of one pixel, where all channels have one scale, which the stream is without: `values`
+ * has the lanes (0, 2) and (1, 3) of each four.
+ */
+void eq_pixel_begin(eq_blocks_layer_t* layer, const eq_pixel_t* p, const uint32_t* values);
 void eq_pixel_s8_dsp(const eq_blocks_layer_t* layer, int8_t* output);
 
 #ifdef __cplusplus

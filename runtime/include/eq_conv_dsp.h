@@ -102,11 +102,11 @@ void eq_fully_connected_s8_dsp(const eq_fully_connected_s8_dsp_t* p, const int8_
 typedef struct {
     int32_t rows;
     int32_t input_channels;
-    eq_blocks_t blocks;
+    eq_pixel_t pixel;
 } eq_fully_connected_blocks_s8_dsp_t;
 
-/* FULLY_CONNECTED, two channels at a time. `scratch`, aligned to 4, holds a row of the input, 8
- * bytes for each of blocks.fours. In place: output may be input, of one row.
+/* FULLY_CONNECTED with one scale, two channels at a time. `scratch`, aligned to 4, holds a row of
+ * the input, 8 bytes for each of the fours. In place: output may be input, of one row.
  */
 void eq_fully_connected_blocks_s8_dsp(const eq_fully_connected_blocks_s8_dsp_t* p,
                                       const int8_t* input, void* scratch, int8_t* output);

@@ -35,8 +35,10 @@ typedef void eq_lines_fn(const eq_lines_t* p);
 
 /* For windows that go on by one or by two, and for the shift of eq_line_s8. */
 void eq_lines_by_1_shift_8(const eq_lines_t* p);
+void eq_lines_by_1_shift_10(const eq_lines_t* p);
 void eq_lines_by_1_shift_12(const eq_lines_t* p);
 void eq_lines_by_2_shift_8(const eq_lines_t* p);
+void eq_lines_by_2_shift_10(const eq_lines_t* p);
 void eq_lines_by_2_shift_12(const eq_lines_t* p);
 
 #ifdef __cplusplus

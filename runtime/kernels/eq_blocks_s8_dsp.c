@@ -189,9 +189,10 @@ static void eq_blocks_run(const eq_blocks_run_t* run, int8_t* output, int32_t st
 #endif
 
 void eq_blocks_begin(eq_blocks_layer_t* layer, const eq_blocks_t* p, const uint32_t* values) {
-    eq_blocks_set(layer, p, values, 4);
+    const int32_t size = 2 * p->fours + (p->is_exact ? 6 : 4);
+    eq_blocks_set(layer, p, size, values, 4);
     eq_blocks_enter(&layer->pairs, p->fours);
-    eq_blocks_enter(&layer->last, p->fours);
+    eq_blocks_set_last(layer, size);
 }
 
 void eq_blocks_s8_dsp(const eq_blocks_layer_t* layer, int8_t* output, int32_t step) {

@@ -21,11 +21,11 @@ static void expand(const int8_t* input, int32_t count, uint32_t* to) {
 void eq_fully_connected_blocks_s8_dsp(const eq_fully_connected_blocks_s8_dsp_t* p,
                                       const int8_t* input, void* scratch, int8_t* output) {
     eq_blocks_layer_t layer;
-    eq_pixel_begin(&layer, &p->blocks, scratch);
+    eq_pixel_begin(&layer, &p->pixel, scratch);
     for (int32_t row = 0; row < p->rows; row++) {
         expand(input, p->input_channels, scratch);
         eq_pixel_s8_dsp(&layer, output);
         input += p->input_channels;
-        output += p->blocks.channels;
+        output += p->pixel.blocks.channels;
     }
 }

@@ -145,8 +145,10 @@ __asm__(".syntax unified\n"
         ".endm\n"
 
         " eq_lines eq_lines_by_1_shift_8, 1, 8\n"
+        " eq_lines eq_lines_by_1_shift_10, 1, 10\n"
         " eq_lines eq_lines_by_1_shift_12, 1, 12\n"
         " eq_lines eq_lines_by_2_shift_8, 2, 8\n"
+        " eq_lines eq_lines_by_2_shift_10, 2, 10\n"
         " eq_lines eq_lines_by_2_shift_12, 2, 12\n"
         ".text\n");
 
@@ -185,12 +187,20 @@ void eq_lines_by_1_shift_8(const eq_lines_t* p) {
     lines(p, 1, 8);
 }
 
+void eq_lines_by_1_shift_10(const eq_lines_t* p) {
+    lines(p, 1, 10);
+}
+
 void eq_lines_by_1_shift_12(const eq_lines_t* p) {
     lines(p, 1, 12);
 }
 
 void eq_lines_by_2_shift_8(const eq_lines_t* p) {
     lines(p, 2, 8);
+}
+
+void eq_lines_by_2_shift_10(const eq_lines_t* p) {
+    lines(p, 2, 10);
 }
 
 void eq_lines_by_2_shift_12(const eq_lines_t* p) {

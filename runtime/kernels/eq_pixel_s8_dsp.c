@@ -63,9 +63,10 @@ __asm__(".syntax unified\n"
         " ldm r0!, {r4-r11}\n"
         " mov r4, r1\n"
         " push {r4-r11}\n"
+        " ldm r0, {r0, r2, r3, r4}\n"
+        " strd r3, r4, [sp, #16]\n" /* in the place of the values, which are in registers */
         " mov r5, r8\n"
         " mov r3, r9\n"
-        " ldrd r0, r2, [r0]\n"
         " adds r2, r2, r2\n"
 
         "1:\n"
@@ -83,27 +84,26 @@ __asm__(".syntax unified\n"
         " bne 2b\n"
         ".balign 4\n"
         "3:\n"
-        " ldm r0!, {r10-r12}\n"
-        " ldm sp, {r6-r9}\n"
+        " ldr r12, [r0], #4\n"
+        " ldm sp, {r6-r11}\n"
         " sub r2, r2, r4\n"
         " bcs 4f\n"
         /* eq_line_s8 */
-        " add r4, r10, r4, lsl #8\n"
-        " smmulr r2, r2, r11\n"
-        " smmulr r4, r4, r12\n"
+        " add r4, r12, r4, lsl #8\n"
+        " smmulr r2, r2, r10\n"
+        " smmulr r4, r4, r10\n"
         " asr r2, r2, r9\n"
         " asr r4, r4, r9\n"
         " eq_store_two\n"
         "4:\n"
         /* eq_exact_s8 */
         " asr r2, r2, #7\n"
-        " add r4, r10, r4, lsl #1\n"
-        " smmulr r2, r2, r11\n"
-        " smmulr r4, r4, r12\n"
-        " ldm r0!, {r10, r11}\n"
+        " add r4, r12, r4, lsl #1\n"
+        " smmulr r2, r2, r10\n"
+        " smmulr r4, r4, r10\n"
         " add r2, r2, r2, asr #31\n"
         " add r4, r4, r4, asr #31\n"
-        " smmlar r2, r2, r10, r9\n"
+        " smmlar r2, r2, r11, r9\n"
         " smmlar r4, r4, r11, r9\n"
         " eq_store_two\n"
         ".balign 4\n"
@@ -138,18 +138,22 @@ static void eq_pixel_run(const eq_blocks_run_t* run, int8_t* output) {
             both = eq_add_products(both, weights, *values);
             second = eq_add_products(second, eq_even_bytes(weights), *values);
         }
-        eq_pair_s8(packed, is_exact, run->amount, both, second, output);
-        packed += is_exact ? 5 : 3;
+        const int32_t pair[] = {*packed++, run->multiplier, run->multiplier, run->scale,
+                                run->scale};
+        eq_pair_s8(pair, is_exact, run->amount, both, second, output);
         output += 2;
     }
 }
 
 #endif
 
-void eq_pixel_begin(eq_blocks_layer_t* layer, const eq_blocks_t* p, const uint32_t* values) {
-    eq_blocks_set(layer, p, values, 2);
-    eq_pixel_enter(&layer->pairs, p->fours);
-    eq_pixel_enter(&layer->last, p->fours);
+void eq_pixel_begin(eq_blocks_layer_t* layer, const eq_pixel_t* p, const uint32_t* values) {
+    const int32_t size = 2 * p->blocks.fours + 2;
+    eq_blocks_set(layer, &p->blocks, size, values, 2);
+    layer->pairs.multiplier = p->multiplier;
+    layer->pairs.scale = p->scale;
+    eq_pixel_enter(&layer->pairs, p->blocks.fours);
+    eq_blocks_set_last(layer, size);
 }
 
 void eq_pixel_s8_dsp(const eq_blocks_layer_t* layer, int8_t* output) {

@@ -23,10 +23,13 @@ def fours(count: int) -> int:
     return -(-count // FOUR)
 
 
-def pack(rows: NDArray[Any], bias: NDArray[Any], found: Requantization) -> NDArray[np.int32]:
+def pack(
+    rows: NDArray[Any], bias: NDArray[Any], found: Requantization, has_one_scale: bool = False
+) -> NDArray[np.int32]:
     """The stream for `rows` of weights [channels][a multiple of four].
 
-    `bias` has the zero point folded in. The weights must be what dsp.suits.
+    `bias` has the zero point folded in. The weights must be what dsp.suits. The stream for one
+    pixel is without scales.
     """
     odd = len(rows) % 2
     wide = np.pad(rows.astype(np.int32), ((0, odd), (0, 0)))
@@ -38,9 +41,10 @@ def pack(rows: NDArray[Any], bias: NDArray[Any], found: Requantization) -> NDArr
         _pairs(whole)[:, :1],
         weights.astype(np.int64),
         _pairs(other)[:, 1:],
-        _pairs(found.multipliers),
     ]
-    if found.scales is not None:
+    if not has_one_scale:
+        parts.append(_pairs(found.multipliers))
+    if not has_one_scale and found.scales is not None:
         parts.append(_pairs(found.scales))
     stream = np.concatenate(parts, axis=1).reshape(-1)
     return np.array(stream.astype(np.uint32).view(np.int32))

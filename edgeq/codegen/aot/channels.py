@@ -70,6 +70,7 @@ class Scaling:
 
     bias: NDArray[np.int32]
     scales: Scales
+    has_one_scale: bool
 
 
 def scaling_s8(op: Op, subgraph: Subgraph, rows: NDArray[Any]) -> Scaling | None:
@@ -92,7 +93,7 @@ def scaling_s8(op: Op, subgraph: Subgraph, rows: NDArray[Any]) -> Scaling | None
     scales = Scales(
         multipliers + count, count - shifts, quantization(op, output).zero_point, low, high
     )
-    return Scaling(folded_bias(rows, bias, before), scales)
+    return Scaling(folded_bias(rows, bias, before), scales, len(multipliers) == 1)
 
 
 def channels_s16(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeq.codegen.aot import blocks_dsp, dsp, lines_dsp
 from edgeq.codegen.aot.channels import (
+    Scaling,
     channels_s8,
     channels_s16,
     refuse_asymmetric_weights,
@@ -33,7 +34,7 @@ from edgeq.codegen.aot.layer import (
     quantization,
     refuse,
 )
-from edgeq.codegen.aot.requantization import exactly, solve
+from edgeq.codegen.aot.requantization import Requantization, exactly, solve, solve_together
 from edgeq.codegen.aot.windows import Fields, Window, window, window_fields
 from edgeq.graph import Op, Subgraph
 from edgeq.memory import Overlap
@@ -224,12 +225,16 @@ def _blocks(
     )
     if not scaling or not found:
         return None
-    packed = Array(
-        f"{label(op)}_packed",
-        blocks_dsp.pack(rows, scaling.bias, found),
-        f"{op.name} weights, biases and scales, as eq_blocks.h has them",
-        found.size,
-    )
+    stream = blocks_dsp.pack(rows, scaling.bias, found)
+    return _packed_blocks(op, rows, scaling, found, stream, found.size)
+
+
+def _packed_blocks(
+    op: Op, rows: NDArray[Any], scaling: Scaling, found: Requantization, stream: NDArray[Any],
+    scales: int,
+) -> tuple[Array, Fields]:  # fmt: skip
+    about = f"{op.name} weights and biases, as eq_blocks.h has them"
+    packed = Array(f"{label(op)}_packed", stream, about, scales)
     fields: Fields = (
         ("packed", packed.name),
         ("channels", len(rows)),
@@ -299,10 +304,9 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
     rows = output.elements // channels
     shape = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1))
     if types is _S8 and core is not None and core.has("dsp") and depth <= _LARGEST_ROW:
-        padded = blocks_dsp.whole_fours(weights.reshape(channels, 1, 1, depth))
-        made = _blocks(op, subgraph, weights, padded)
-        if made is not None:
-            return _fully_connected_blocks(op, rows, depth, shape, *made)
+        code = _fully_connected_blocks(op, subgraph, weights, shape)
+        if code is not None:
+            return code
     fields: Fields = (
         ("rows", rows),
         ("input_channels", depth),
@@ -329,21 +333,35 @@ def fully_connected(types: Types, op: Op, subgraph: Subgraph, core: Core | None)
 
 
 def _fully_connected_blocks(
-    op: Op, rows: int, depth: int, shape: Window, packed: Array, blocks: Fields
-) -> LayerCode:
+    op: Op, subgraph: Subgraph, weights: NDArray[Any], shape: Window
+) -> LayerCode | None:
+    """The same two channels at a time, where all have one scale and that is exact."""
+    channels, depth = weights.shape
+    padded = blocks_dsp.whole_fours(weights.reshape(channels, 1, 1, depth))
+    scaling = scaling_s8(op, subgraph, weights)
+    if scaling is None or not scaling.has_one_scale or not dsp.suits(padded):
+        return None
+    found = solve_together(scaling.scales) or exactly(scaling.scales)
+    if found is None:
+        return None
+    stream = blocks_dsp.pack(padded, scaling.bias, found, has_one_scale=True)
+    packed, blocks = _packed_blocks(op, padded, scaling, found, stream, 0)
+    rows = shape.output[0]
+    pixel: Fields = (
+        ("blocks", blocks),
+        ("multiplier", int(found.multipliers[0])),
+        ("scale", 0 if found.scales is None else int(found.scales[0])),
+    )
     name, kernel = label(op), "eq_fully_connected_blocks_s8_dsp"
-    values = dict(blocks)
-    channels, fours = values["channels"], values["fours"]
-    assert isinstance(channels, int) and isinstance(fours, int)
-    fields: Fields = (("rows", rows), ("input_channels", depth), ("blocks", blocks))
+    fields: Fields = (("rows", rows), ("input_channels", depth), ("pixel", pixel))
     # A row is read before its outputs are written.
-    lead = max(0, rows * channels - rows * depth) if rows > 1 else 0
+    lead = max(0, rows * (channels - depth)) if rows > 1 else 0
     return LayerCode(
         calls=(Call(kernel, (f"&{name}", Input(0), Scratch("void"), Output())),),
         constants=(packed, Struct(name, f"{kernel}_t", fields)),
         sources=(f"{kernel}.c", "eq_pixel_s8_dsp.c"),
         headers=(_S8_DSP.header,),
-        scratch=8 * fours,
+        scratch=2 * padded.shape[1],
         overlaps=(Overlap(0, 0, lead),),
     )
 

@@ -12,8 +12,10 @@ from edgeq.codegen.aot.requantization import Requantization, Scales, solve
 from edgeq.codegen.aot.windows import Fields, Window
 from edgeq.graph import Op, Subgraph
 
-SHIFTS = (12, 8)
-"""That there are kernels for; a larger one leaves multipliers more bits."""
+SHIFTS = (10, 12, 8)
+"""That there are kernels for. A larger one leaves multipliers more bits; 10 serves nearly all, and
+a network that needs one brings one.
+"""
 
 LINES = tuple(f"eq_lines_by_{by}_shift_{shift}" for by in (1, 2) for shift in sorted(SHIFTS))
 """The functions of eq_lines.h."""

@@ -131,6 +131,25 @@ def solve(scales: Scales, largest_shift: int = _LARGEST_SHIFT) -> Requantization
     return found if _is_exact(scales, found, sums) else None
 
 
+def solve_together(scales: Scales) -> Requantization | None:
+    """The same with one multiplier, where TFLM has one scale for all channels."""
+    multiplier, exponent = int(scales.multipliers[0]), int(scales.exponents[0])
+    is_one = (scales.multipliers == multiplier).all() and (scales.exponents == exponent).all()
+    if not is_one or not 1 <= exponent <= _LARGEST_EXPONENT or multiplier < 1 << 30:
+        return None
+    if not _is_within(scales.low, scales.high):
+        return None
+    shift, sums = exponent + _SCALE - 1, _first_sums(scales)
+    everyone = np.arange(len(sums))
+    for offset, _ in _TRIALS[: _PATIENCE * 2]:
+        tried = np.full(len(sums), multiplier + offset * (multiplier >> (21 + exponent)))
+        bias, is_solved = _bias(scales, sums, shift, tried, everyone)
+        if is_solved.all():
+            found = Requantization(tried.astype(np.int32), bias.astype(np.int32), shift)
+            return found if _is_exact(scales, found, sums) else None
+    return None
+
+
 def _first_sums(scales: Scales) -> Integers:
     """[channel][step]: the first sum with that output, one beyond the range where there is none."""
     steps = _STEPS - scales.zero_point
