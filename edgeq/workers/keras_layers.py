@@ -59,15 +59,20 @@ def in_float64(model: Any) -> Any:
     )
 
 
-def run(
-    model: Any,
-    new: Callable[[Any, str], Any],
-    call: Call | None = None,
-    inputs: Any = None,
-    prefix: str = "",
-    training: Any = None,
-) -> Any:
-    """`model` run on `inputs` (new ones when None), nested models layer by layer."""
+def run(model: Any, new: Callable[[Any, str], Any], call: Call | None = None) -> Any:
+    """`model` made anew on new inputs, nested models layer by layer.
+
+    `new` gives the layer to call for each, `call` sees every call that is made.
+    """
+    return keras.models.clone_model(
+        keras.Model(*_ends(model)),
+        clone_function=lambda layer: layer,
+        call_function=_through(new, call, "", None),
+    )
+
+
+def _through(new: Callable[[Any, str], Any], call: Call | None, prefix: str, training: Any) -> Call:
+    """Calls a layer, or each layer of a nested model."""
 
     def through(layer: Any, *arguments: Any, **named: Any) -> Any:
         if (
@@ -75,8 +80,11 @@ def run(
             and hasattr(layer, "_nodes_by_depth")
             or isinstance(layer, keras.Sequential)
         ):
-            inner = named.get("training", training)
-            return run(layer, new, call, arguments[0], f"{layer.name}_", inner).output
+            inner = _through(new, call, f"{layer.name}_", named.get("training", training))
+            # clone_model() on tensors of this graph would give outputs of another one.
+            return keras.Model(*_ends(layer))._run_through_graph(
+                arguments[0], operation_fn=lambda inside: inside, call_fn=inner
+            )
         if training is not None and "training" in inspect.signature(layer.call).parameters:
             named = {"training": training, **named}
         own = new(layer, prefix)
@@ -85,12 +93,7 @@ def run(
             call(own, arguments, named, outputs)
         return outputs
 
-    return keras.models.clone_model(
-        keras.Model(*_ends(model)),
-        input_tensors=inputs,
-        clone_function=lambda layer: layer,
-        call_function=through,
-    )
+    return through
 
 
 def _ends(model: Any) -> tuple[Any, Any]:
