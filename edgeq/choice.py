@@ -42,6 +42,12 @@ MOST_CONFIRMED = 4
 CORRECTION_WORK = 1e10
 """As judging.WORK: what measuring every layer's output, one after the other, may take."""
 
+LARGE = 1e8
+"""Work of one inference, in judging's unit, from which AUTO tries LARGE_METHODS alone: a trial of
+such a network takes half a second, and none of benchmarks/accuracy.py's kept any other."""
+
+LARGE_METHODS = ("percentile-99.9",)
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -194,7 +200,9 @@ def choose(
                     f"{model.source}: --calibration {method}: {failure}",
                     hint="--calibration auto keeps what works",
                 )
-        found = search.best(base, [Way(m) for m in METHODS] if method == AUTO else [])
+        large = work_of(model.graph) > LARGE
+        methods = () if method != AUTO else LARGE_METHODS if large else tuple(METHODS)
+        found = search.best(base, [Way(m) for m in methods])
         if EQUALIZATION in allowed and search.equalize():
             scaled = {replace(found, equalized=True), replace(base, equalized=True)}
             found = search.best(found, sorted(scaled, key=lambda w: w != found))
