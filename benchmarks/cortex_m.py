@@ -25,6 +25,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Row:
-    """One network on one core. Bytes, but for counts; None where it is not known."""
+    """One network on one core. Bytes, but for counts; None where it is not known.
+
+    `optimize` is what engine aot packs weights for: "balanced", 8 bits each, is all there is.
+    """
 
     model: str
     core: str
@@ -185,16 +189,15 @@ def target_of(core: str) -> Target:
     return replace(board, name=f"{board.name}-{core}", core=load_target(_LIKE[core]).core)
 
 
-def baseline() -> dict[tuple[str, str], dict[str, Any]]:
-    rows = json.loads(BASELINE.read_text(encoding="utf-8"))["rows"]
-    return {(r["model"], r["core"]): r for r in rows}
-
-
-def published() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(BASELINE.read_text(encoding="utf-8"))[
-        "published_m4_cycles"
-    ]
+@cache
+def other() -> dict[str, Any]:
+    """results/tflm_cmsis_nn.json: the other engine's numbers, and published ones."""
+    found: dict[str, Any] = json.loads(BASELINE.read_text(encoding="utf-8"))
     return found
+
+
+def baseline() -> dict[tuple[str, str], dict[str, Any]]:
+    return {(r["model"], r["core"]): r for r in other()["rows"]}
 
 
 def read_rows(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -210,10 +213,10 @@ def has_grown(row: Row, earlier: dict[tuple[str, str], dict[str, Any]]) -> bool:
     return before is not None and row.instructions > before["instructions"] * GROWTH
 
 
-def line(row: Row, other: dict[str, Any] | None) -> str:
+def line(row: Row, theirs: dict[str, Any] | None) -> str:
     ratio = ""
-    if other:
-        ratio = f"  {row.instructions / other['instructions']:.3f} of TFLM + CMSIS-NN"
+    if theirs:
+        ratio = f"  {row.instructions / theirs['instructions']:.3f} of TFLM + CMSIS-NN"
     return (
         f"{row.model:<24} {row.core:<11} {row.instructions:>12,} {UNIT}, flash {row.flash:>7,}, "
         f"RAM {row.ram:>7,}, {row.golden} of {row.golden} equal{ratio}"
@@ -257,40 +260,28 @@ def markdown(rows: Sequence[Row]) -> Iterator[str]:
     yield "| model | edgeq, estimated | TFLM + CMSIS-NN, estimated | best published |"
     yield "|---|---|---|---|"
     for row in cycles:
-        other = baseline().get((row.model, row.core), {}).get("estimated_cycles")
-        best = published().get(row.model)
+        theirs = baseline().get((row.model, row.core), {}).get("estimated_cycles")
+        best = other()["published_m4_cycles"].get(row.model)
         said = f"{best['cycles']:,} ({best['who']})" if best else ""
-        yield f"| {row.model} | {row.estimated_m4_cycles:,} | {number(other)} | {said} |"
+        yield f"| {row.model} | {row.estimated_m4_cycles:,} | {number(theirs)} | {said} |"
 
 
-def cells(row: Row, other: dict[str, Any]) -> list[str]:
-    theirs = other.get("instructions")
-    flash = other["flash"] + model_bytes(row.model) if "flash" in other else None
-    ram = sum(other[k] for k in ("arena", "static", "stack")) if "static" in other else None
+def cells(row: Row, theirs: dict[str, Any]) -> list[str]:
+    count = theirs.get("instructions")
+    # TensorFlow Lite Micro keeps the .tflite in flash as it is.
+    flash = theirs["flash"] + other()["tflite_bytes"][row.model] if "flash" in theirs else None
+    ram = sum(theirs[k] for k in ("arena", "static", "stack")) if "static" in theirs else None
     return [
         row.model,
         row.core,
         number(row.instructions),
         f"{row.instructions / row.macs:.2f}" if row.macs else "",
-        number(theirs),
-        f"{row.instructions / theirs:.3f}" if theirs else "",
+        number(count),
+        f"{row.instructions / count:.3f}" if count else "",
         number(row.limit),
         *map(number, (row.code, row.constants, row.weights, row.flash, flash)),
         *map(number, (row.arena, row.static, row.stack, row.ram, ram)),
     ]
-
-
-_TFLITE_BYTES = {
-    "kws_ref_model": 53936,
-    "vww_96_int8": 333288,
-    "pretrainedResnet_quant": 98496,
-    "ad01_int8": 276976,
-}
-
-
-def model_bytes(model: str) -> int:
-    """Of the .tflite, which TensorFlow Lite Micro keeps in flash as it is."""
-    return _TFLITE_BYTES[model]
 
 
 def number(value: float | None) -> str:

@@ -1,5 +1,5 @@
-"""Instructions that one inference takes on Cortex-M cores: firmware with edgeq's portable kernels
-at -O2, run in QEMU with -icount, over its serial line.
+"""Instructions that one inference takes on Cortex-M cores: firmware with engine aot at -O2, run in
+QEMU with -icount, over its serial line.
 
     python benchmarks/instructions.py [MODEL.tflite ...] [--target mps2-an386 ...] [--json FILE]
         [--beside FILE] [--firmware FOLDER --engine NAME]

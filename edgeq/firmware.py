@@ -18,7 +18,7 @@ from edgeq.codegen.facts import Export
 from edgeq.compiling import HEADER, call, header
 from edgeq.documents import decode, read_toml
 from edgeq.errors import EdgeqError
-from edgeq.targets import Core, Target, load_core
+from edgeq.targets import Core, Target
 
 COMPILER = "arm-none-eabi-gcc"
 _FLAGS = ("-std=c99", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
@@ -26,7 +26,11 @@ _FLAGS = ("-std=c99", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-section
 
 @dataclass(frozen=True)
 class Port:
-    """A board's own code: runtime/ports/<board>/port.toml, paths in runtime/."""
+    """A board's own code: runtime/ports/<board>/port.toml, paths in runtime/.
+
+    `core` is the board's. Firmware is compiled for the target's, which may be another one that
+    runs there.
+    """
 
     core: str
     sources: tuple[str, ...]
@@ -70,7 +74,8 @@ def build_firmware(
     device. Raises DoesNotFit when the linker runs out of flash or RAM, MissingProgram without the
     compiler, ConversionError for anything else that the compiler says.
     """
-    core = target.core or load_core(port.core)
+    assert target.core is not None  # Only microcontrollers have ports.
+    core = target.core
     with tempfile.TemporaryDirectory(prefix="edgeq-firmware-") as name:
         folder = Path(name)
         for file, text in compiled.files.items():

@@ -58,7 +58,7 @@ def kill(model: keras.Model) -> None:
     def change(name: str, **edits: object) -> None:
         layer = model.get_layer(name)
         for variable, edit in edits.items():
-            value = np.array(getattr(layer, variable))
+            value = getattr(layer, variable).numpy()
             edit(value)
             getattr(layer, variable).assign(value)
 
@@ -76,7 +76,7 @@ def kill(model: keras.Model) -> None:
 
 def lone() -> keras.Model:
     """Nothing that can be removed."""
-    return keras.Sequential([keras.Input((4,), name="x"), L.Dense(3, name="y")])
+    return keras.Sequential([keras.Input((4,), name="x"), L.Dense(1, name="y")])
 
 
 def regression() -> keras.Model:

@@ -125,6 +125,13 @@ def test_where_min_max_is_best_it_stays(chosen, tensorflow):
     assert made.tflite == convert(model, plain, tensorflow=tensorflow).tflite
 
 
+def test_a_large_network_is_tried_by_fewer_methods(chosen, monkeypatch):
+    monkeypatch.setattr("edgeq.choice.LARGE", 1.0)
+    _, _, choice = chosen("glitches", samples=95)
+    assert {t.way.method for t in choice.trials} == {"minmax", "percentile-99.9"}
+    assert choice.method == "percentile-99.9"
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("scheme", ["int8", "int16x8"])
 def test_what_is_kept_is_never_worse_than_min_max(name, scheme, chosen):

@@ -11,6 +11,7 @@ from edgeq.choice import Way, choose
 from edgeq.equalization import equalized, find_groups
 from edgeq.interpreters import litert, run
 from edgeq.models import open_model
+from edgeq.pipeline import Data, prepare
 from edgeq.repairs import repairs_named
 from edgeq.samples import open_samples
 from edgeq.tflite import read_graph
@@ -161,6 +162,21 @@ def test_auto_equalizes_where_channels_are_unequal(make, opened, tensorflow):
     plain = repairs_named(["default"]) - {"equalization"}
     used, _, choice = choose(*arguments, repairs=plain, tensorflow=tensorflow)
     assert used is model and not any(t.way.equalized for t in choice.trials)
+
+
+def test_layers_in_int16_share_tensors_with_others_so_nothing_is_scaled(tmp_path, tensorflow):
+    (tmp_path / "net.tflite").write_bytes(chain())
+    np.save(tmp_path / "data.npy", data())
+    source, samples = tmp_path / "net.tflite", Data(calibration=tmp_path / "data.npy")
+    scaled = prepare(source, data=samples, tensorflow=tensorflow)
+    assert [r.name for r in scaled.repairs if r.name == "equalization"]
+    made = prepare(source, data=samples, int16=["b"], tensorflow=tensorflow)
+    assert not [r.name for r in made.repairs if r.name == "equalization"]
+    fresh = np.random.default_rng(6).standard_normal((40, 8, 8, 4)).astype(np.float32)
+    fresh = open_samples(fresh, made.model.graph.inputs)
+    graph = made.conversion.graph
+    (measured,) = measure_fidelity(made.model.tflite, made.conversion.tflite, graph, fresh)
+    assert measured.sqnr_db > 5
 
 
 def test_what_has_the_same_factors_is_one_group(opened):

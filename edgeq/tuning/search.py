@@ -154,7 +154,7 @@ def tune(
     engine = choose_engine(target, engine)
     if workers is not None:
         check_address(workers)
-    timed = target.name == "host" and engine == "litert"
+    timed = target.transport == "local" and engine == "litert"
     emulated = _has_emulator(target, engine)
     _refuse_unmeasured(limits, target, timed, emulated)
     found = prepare_alternatives(

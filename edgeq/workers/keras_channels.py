@@ -123,8 +123,8 @@ def describe(model: Any) -> Described:
     """The channels of a flattened() model."""
     builder = _Builder()
     # The calls are made once more on new tensors, which tells their order and their arguments.
-    result = run(model, lambda layer, _: layer, builder.add)
-    for tensor in keras.tree.flatten(result.output):
+    _, outputs = run(model, lambda layer, _: layer, builder.add)
+    for tensor in keras.tree.flatten(outputs):
         builder.steps.append(Keep("output", builder.number(tensor)))
     network = Network(tuple(builder.steps), builder.widths, model.count_params() - builder.counted)
     return Described(network, builder.source, builder.target, builder.mixes)

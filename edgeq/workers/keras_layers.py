@@ -37,10 +37,10 @@ def rebuilt(model: Any, change: Callable[[Any], Changed], name: str | None = Non
             weights.append((made[id(layer)], values))
         return made[id(layer)]
 
-    result = run(model, new)
+    inputs, outputs = run(model, new)
     for layer, values in weights:
         layer.set_weights(values)
-    return keras.Model(result.input, result.output, name=name or model.name)
+    return keras.Model(inputs, outputs, name=name or model.name)
 
 
 def flattened(model: Any) -> Any:
@@ -59,41 +59,45 @@ def in_float64(model: Any) -> Any:
     )
 
 
-def run(model: Any, new: Callable[[Any, str], Any], call: Call | None = None) -> Any:
-    """`model` made anew on new inputs, nested models layer by layer.
+def run(model: Any, new: Callable[[Any, str], Any], call: Call | None = None) -> tuple[Any, Any]:
+    """The inputs and outputs of `model` run on new inputs, nested models layer by layer.
 
-    `new` gives the layer to call for each, `call` sees every call that is made.
+    `new` gives the layer to use in place of one, which it gets with a prefix that keeps names
+    apart; `call` gets each layer with its arguments, keyword arguments and outputs.
     """
-    return keras.models.clone_model(
-        keras.Model(*_ends(model)),
-        clone_function=lambda layer: layer,
-        call_function=_through(new, call, "", None),
+    inputs = keras.tree.map_structure(
+        lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), _ends(model)[0]
     )
+    return inputs, _through(model, inputs, new, call, "", None)
 
 
-def _through(new: Callable[[Any, str], Any], call: Call | None, prefix: str, training: Any) -> Call:
-    """Calls a layer, or each layer of a nested model."""
+def _through(
+    model: Any,
+    inputs: Any,
+    new: Callable[[Any, str], Any],
+    call: Call | None,
+    prefix: str,
+    training: Any,
+) -> Any:
+    """The outputs of `model` for `inputs`; `training` is what an outer model was called with."""
 
-    def through(layer: Any, *arguments: Any, **named: Any) -> Any:
-        if (
-            isinstance(layer, keras.Model)
-            and hasattr(layer, "_nodes_by_depth")
-            or isinstance(layer, keras.Sequential)
+    def one(layer: Any, *arguments: Any, **named: Any) -> Any:
+        if isinstance(layer, keras.Sequential) or (
+            isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
         ):
-            inner = _through(new, call, f"{layer.name}_", named.get("training", training))
-            # clone_model() on tensors of this graph would give outputs of another one.
-            return keras.Model(*_ends(layer))._run_through_graph(
-                arguments[0], operation_fn=lambda inside: inside, call_fn=inner
-            )
-        if training is not None and "training" in inspect.signature(layer.call).parameters:
-            named = {"training": training, **named}
+            inner = named.get("training", training)
+            return _through(layer, arguments[0], new, call, f"{layer.name}_", inner)
+        if training is not None and isinstance(layer, keras.layers.Layer):
+            if "training" in inspect.signature(layer.call).parameters:
+                named = {"training": training, **named}
         own = new(layer, prefix)
         outputs = own(*arguments, **named)
         if call is not None:
             call(own, arguments, named, outputs)
         return outputs
 
-    return through
+    # Keras's own clone_model is made of this, but takes no nested models apart.
+    return keras.Model(*_ends(model))._run_through_graph(inputs, call_fn=one)
 
 
 def _ends(model: Any) -> tuple[Any, Any]:
