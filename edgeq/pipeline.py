@@ -172,7 +172,8 @@ def prepare(
             by_name = _some_by_name(samples, model.graph)
             repaired = any(r.name in KERAS_REPAIRS for r in model.repairs)
             if framework is None and (repaired or model.offered):
-                model = opened(samples=by_name)  # What was compared on random numbers before.
+                # What was compared on random numbers before.
+                model = widened(opened(samples=by_name))
             quantize = partial(
                 _quantized,
                 samples=samples,
@@ -183,17 +184,10 @@ def prepare(
                 tensorflow=session,
                 progress=progress,
             )
-            model, calibration, conversion, choice = quantize(model)
-            before = problems(conversion.graph)
-            if model.offered and before:
-                other = opened(samples=by_name, approximate=True)
-                try:
-                    made = quantize(other)
-                    if problems(made[2].graph) < before:
-                        model, calibration, conversion, choice = made
-                except EdgeqError as e:
-                    line = f"repairs {', '.join(model.offered)}: {e.message}"
-                    model = replace(model, failed=(*model.failed, line))
+            with_offered = partial(opened, samples=by_name, approximate=True)
+            model, calibration, conversion, choice = _with_fewest(
+                problems, quantize, model, with_offered
+            )
             if int16:
                 parts = convert(model, calibration, "int16x8", repairs=repairs, tensorflow=session)
                 layers = layers_named(model.graph, int16)
@@ -215,6 +209,29 @@ def _some(samples: Samples | None, graph: Graph) -> list[Arrays] | None:
     return list(checked(samples.pick(thin(range(len(samples)), SAMPLES)), graph)[0])
 
 
+_Quantized = tuple[Model, Calibration, Conversion, Choice]
+
+
+def _with_fewest(
+    problems: Callable[[Graph], int],
+    quantize: Callable[[Model], _Quantized],
+    model: Model,
+    with_offered: Callable[[], Model],
+) -> _Quantized:
+    """`model` quantized, or the one with its offered repairs, if that leaves fewer `problems`."""
+    made = quantize(model)
+    model, _, conversion, _ = made
+    before = problems(conversion.graph)
+    if not model.offered or not before:
+        return made
+    try:
+        other = quantize(widened(with_offered()))
+    except EdgeqError as e:
+        line = f"repairs {', '.join(model.offered)}: {e.message}"
+        return replace(model, failed=(*model.failed, line)), *made[1:]
+    return other if problems(other[2].graph) < before else made
+
+
 def _quantized(
     model: Model,
     *,
@@ -225,7 +242,7 @@ def _quantized(
     repairs: frozenset[str],
     tensorflow: Worker,
     progress: Progress | None,
-) -> tuple[Model, Calibration, Conversion, Choice]:
+) -> _Quantized:
     model = mended(model, samples, repairs, scheme)
     wider = method != "minmax" and not model.learned
     calibration = calibrate(model, samples, distributions=wider, progress=progress)
